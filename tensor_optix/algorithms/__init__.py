@@ -1,0 +1,1 @@
+"""The mathematics of the algorithms, once, and the agents made of it."""

@@ -1,0 +1,1 @@
+"""What differs between NumPy and the frameworks: operations, differentiation, optimizer steps."""

@@ -1,0 +1,1 @@
+"""Ready-made callbacks; each imports its library only when it is used."""

@@ -1,0 +1,1 @@
+"""The loop and its judgement: NumPy and the standard library only."""

@@ -1,0 +1,68 @@
+"""The pipeline contract: where windows of experience come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.rng import RandomStreams
+from tensor_optix.core.types import EpisodeData
+
+EpisodeBoundaryFn = Callable[[int, float, Any], bool]
+"""(steps so far, seconds so far, last observation) -> True to end the window here."""
+
+
+class BasePipeline(ABC):
+    """Yields windows collected by the attached agent, for ever. The loop attaches the agent and the streams."""
+
+    @abstractmethod
+    def setup(self) -> None:
+        """Get ready to collect; called before ``episodes`` by every run."""
+
+    @abstractmethod
+    def episodes(self) -> Iterator[EpisodeData]:
+        """An endless iterator of windows. A new one goes on where the last one left off."""
+
+    @abstractmethod
+    def teardown(self) -> None:
+        """Close what the pipeline itself opened; ``setup`` may follow again."""
+
+    @property
+    @abstractmethod
+    def is_live(self) -> bool:
+        """True for a stream that cannot be reset."""
+
+    def set_agent(self, agent: BaseAgent) -> None:
+        """Collect with ``agent`` from now on. Default: the pipeline knows its agent already."""
+
+    def seed(self, streams: RandomStreams) -> None:
+        """Draw everything random from ``streams``. Default: nothing random is ours."""
+
+    @property
+    def max_episode_steps(self) -> int | None:
+        """The step limit of one env episode, where one is known."""
+        return None
+
+    @property
+    def description(self) -> str:
+        """What is being collected from, in a few words for people (for example the environment's id)."""
+        return type(self).__name__
+
+    def evaluate(
+        self, agent: BaseAgent, *, seeds: Sequence[int], deterministic: bool = True
+    ) -> EpisodeData | None:
+        """One complete env episode per seed, from reset, on an environment that is not the training one.
+
+        None (default) where no such environment can be had.
+        """
+        return None
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """What an exact continuation needs, or None (default): a resumed run starts the environments anew."""
+        return None
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken."""
+        raise NotImplementedError(f"{type(self).__name__} gives no state_dict")

@@ -1,0 +1,123 @@
+"""How a hyperparameter is declared: name, default, range, scale and doc, once, for everyone who needs them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tensor_optix.errors import ConfigError, nearest
+
+Number = int | float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A set of allowed numbers in the usual notation: ``"(0, 1]"`` excludes 0 and includes 1."""
+
+    text: str
+
+    def __contains__(self, value: Number) -> bool:
+        low, high = (float(part) for part in self.text[1:-1].split(","))
+        above = value > low if self.text[0] == "(" else value >= low
+        below = value < high if self.text[-1] == ")" else value <= high
+        return above and below
+
+
+@dataclass(frozen=True)
+class Param:
+    """One hyperparameter.
+
+    kind: "float", "log_float", "int", "log_int", "bool" or "categorical".
+    low, high: the range that a tuner or a search explores; a user's value outside it is respected.
+    limits: hard limits; a value outside them is refused.
+    tunable: False for shapes (a change would recompile) and for what no tuner should touch.
+    """
+
+    kind: str
+    low: Number | None = None
+    high: Number | None = None
+    default: Any = None
+    doc: str = ""
+    limits: str = "(-inf, inf)"
+    choices: tuple[Any, ...] = ()
+    tunable: bool = False
+
+    def checked(self, name: str, value: Any) -> Any:
+        """``value`` in this parameter's type. Raises ConfigError for a wrong type or outside the hard limits."""
+        if self.kind == "categorical":
+            return self._chosen(name, value)
+        if self.kind == "bool":
+            if not isinstance(value, bool):
+                raise ConfigError(f"{name} must be True or False, got {value!r}")
+            return value
+        number = self._number(name, value)
+        if not math.isfinite(number) or number not in Interval(self.limits):
+            raise ConfigError(f"{name} must lie in {self.limits}, got {value!r}")
+        return number
+
+    def _chosen(self, name: str, value: Any) -> Any:
+        if value not in self.choices:
+            raise ConfigError(f"{name} must be one of {', '.join(map(repr, self.choices))}, got {value!r}")
+        return value
+
+    def _number(self, name: str, value: Any) -> Number:
+        plain = value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
+        if isinstance(plain, bool) or not isinstance(plain, int | float):
+            raise ConfigError(f"{name} must be a number, got {value!r}")
+        if self.kind in ("float", "log_float"):
+            return float(plain)
+        if plain != int(plain):
+            raise ConfigError(f"{name} must be a whole number, got {value!r}")
+        return int(plain)
+
+
+class Space(Mapping[str, Param]):
+    """The hyperparameters of one algorithm, by name."""
+
+    def __init__(self, **params: Param) -> None:
+        self._params = params
+
+    def __getitem__(self, name: str) -> Param:
+        return self._params[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._params)
+
+    def __len__(self) -> int:
+        return len(self._params)
+
+    def extended(self, **params: Param) -> Space:
+        """This space with more (or redefined) parameters, for a subclass."""
+        return Space(**{**self._params, **params})
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The default of every parameter that has one."""
+        return {name: param.default for name, param in self.items() if param.default is not None}
+
+    @property
+    def tuner_bounds(self) -> dict[str, tuple[Number, Number]]:
+        """Range of every tunable parameter."""
+        return {
+            name: (param.low, param.high)
+            for name, param in self.items()
+            if param.tunable and param.low is not None and param.high is not None
+        }
+
+    @property
+    def log_params(self) -> list[str]:
+        """Names of the tunable parameters that live on a logarithmic scale."""
+        return [name for name, param in self.items() if param.tunable and param.kind.startswith("log_")]
+
+    def checked(self, params: Mapping[str, Any], *, owner: str = "this agent") -> dict[str, Any]:
+        """``params`` in their declared types; all or nothing.
+
+        Raises ConfigError for an unknown name (with the nearest one), a wrong type or a value outside hard limits.
+        """
+        for name in params:
+            if name not in self:
+                hint = nearest(name, self) or f" It knows: {', '.join(self)}."
+                raise ConfigError(f"unknown hyperparameter {name!r} for {owner}.{hint}")
+        return {name: self[name].checked(name, value) for name, value in params.items()}

@@ -1,0 +1,233 @@
+"""The data that travels through the loop: windows, scores, hyperparameters, snapshots, results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class LoopState(Enum):
+    """What the loop is doing: learning, seeing no gain, finished, or watching a stream without learning."""
+
+    ACTIVE = auto()
+    COOLING = auto()
+    DORMANT = auto()
+    WATCHDOG = auto()
+
+
+class Verdict(Enum):
+    """What the evidence says about the training signal."""
+
+    IMPROVING = "improving"
+    FLAT = "flat"
+    CONVERGED = "converged"
+    CEILING = "ceiling"
+    OVERFITTING = "overfitting"
+    STUCK = "stuck"
+    COLLAPSED = "collapsed"
+
+
+class StopReason(Enum):
+    """Why ``run()`` returned."""
+
+    CONVERGED = "converged"
+    CEILING = "ceiling"
+    STUCK = "stuck"
+    MAX_EPISODES = "max_episodes"
+    MAX_STEPS = "max_steps"
+    MAX_TIME = "max_time"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+    TERMINATED = "terminated"
+
+    @property
+    def is_convergence(self) -> bool:
+        """True when the loop itself decided that nothing more is to be gained."""
+        return self in (StopReason.CONVERGED, StopReason.CEILING)
+
+
+@dataclass
+class EpisodeData:
+    """One window: the transitions that a pipeline collected with one policy. (The published name says "episode".)
+
+    observations, actions: arrays [T, ...]; rewards, terminated, truncated: lists of length T.
+    With several environments the rows are env-major (all rows of env 0, then env 1, ...) and ``segments`` lists
+    each environment's row range ``(start, stop)``; None means one environment.
+
+    extras: what an agent needs for learning beyond observation and action, arrays [T, ...] by name.
+    final_observations: row -> true successor, for the rows whose successor is not the next row (ends of env
+    episodes and of segments).
+    episode_returns, episode_lengths: of the env episodes that ended in this window, in row order, counted from
+    their own reset even where that lies windows ago.
+    """
+
+    observations: Any
+    actions: Any
+    rewards: list[float]
+    terminated: list[bool]
+    truncated: list[bool]
+    infos: list[dict[str, Any]]
+    episode_id: int
+    values: Sequence[float] | None = None
+    log_probs: Sequence[float] | None = None
+    timestamp: float = field(default_factory=time.time)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    episode_starts: list[int] | None = None
+    final_obs: Any | None = None
+    extras: dict[str, np.ndarray] = field(default_factory=dict)
+    segments: list[tuple[int, int]] | None = None
+    final_observations: dict[int, Any] = field(default_factory=dict)
+    episode_returns: list[float] = field(default_factory=list)
+    episode_lengths: list[int] = field(default_factory=list)
+
+    @property
+    def dones(self) -> list[bool]:
+        """Terminated or truncated, by row."""
+        return [a or b for a, b in zip(self.terminated, self.truncated, strict=True)]
+
+    @property
+    def total_reward(self) -> float:
+        """Sum of the window's rewards."""
+        return float(sum(self.rewards))
+
+    @property
+    def length(self) -> int:
+        """Number of rows T."""
+        return len(self.rewards)
+
+    @property
+    def row_ranges(self) -> list[tuple[int, int]]:
+        """The row range of each environment; the whole window when there is only one."""
+        return self.segments if self.segments is not None else [(0, self.length)]
+
+    @property
+    def boundary_rows(self) -> np.ndarray:
+        """Rows [K] whose successor is not the next row: ends of env episodes and of segments, ascending."""
+        last = np.asarray(self.dones, dtype=bool)
+        last[[stop - 1 for start, stop in self.row_ranges if stop > start]] = True
+        return np.flatnonzero(last)
+
+    @property
+    def boundary_observations(self) -> np.ndarray:
+        """The true successors of ``boundary_rows``, [K, ...].
+
+        Where nobody recorded one (a window built by hand), ``final_obs`` serves for the last row and otherwise
+        the row's own observation: exact after termination, where no value is bootstrapped, and V(s) in place of
+        V(s') after truncation.
+        """
+        observations = np.asarray(self.observations)
+        return np.stack([self._successor(int(row), observations) for row in self.boundary_rows])
+
+    @property
+    def next_observations(self) -> np.ndarray:
+        """The true successor of every row, [T, ...]; materialised on each call."""
+        observations = np.asarray(self.observations)
+        successors = np.roll(observations, -1, axis=0)
+        successors[self.boundary_rows] = self.boundary_observations
+        return successors
+
+    def _successor(self, row: int, observations: np.ndarray) -> Any:
+        if row in self.final_observations:
+            return np.asarray(self.final_observations[row])
+        if row == self.length - 1 and self.final_obs is not None:
+            return np.asarray(self.final_obs)
+        return observations[row]
+
+
+@dataclass
+class EvalMetrics:
+    """The score of one policy (higher is better) and whatever else was measured with it."""
+
+    primary_score: float
+    metrics: dict[str, float]
+    episode_id: int
+    timestamp: float = field(default_factory=time.time)
+
+    def beats(self, other: EvalMetrics, margin: float = 0.0) -> bool:
+        """True when this score is above the other's by more than ``margin``."""
+        return self.primary_score > other.primary_score + margin
+
+    @property
+    def generalization_gap(self) -> float | None:
+        """Training score minus validation score, or None without validation."""
+        if "train_score" in self.metrics and "val_score" in self.metrics:
+            return self.metrics["train_score"] - self.metrics["val_score"]
+        return None
+
+
+@dataclass
+class HyperparamSet:
+    """Named hyperparameters: the base values that the user, the tuner and snapshots see."""
+
+    params: dict[str, Any]
+    episode_id: int = 0
+    timestamp: float = field(default_factory=time.time)
+
+    def copy(self) -> HyperparamSet:
+        """A set of its own; the values themselves are shared."""
+        return HyperparamSet(dict(self.params), self.episode_id, self.timestamp)
+
+
+@dataclass
+class PolicySnapshot:
+    """One policy on disk. ``agent.load_weights(snapshot.weights_path)`` brings its weights back."""
+
+    snapshot_id: str
+    eval_metrics: EvalMetrics
+    hyperparams: HyperparamSet
+    weights_path: str
+    episode_id: int
+    timestamp: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True)
+class TuningEvidence:
+    """What a tuner is told at a tick: which hyperparameters trained the policy whose score this is."""
+
+    hyperparams: Mapping[str, Any]
+    score: float
+    previous_score: float | None
+    env_steps: int
+    episodes: int
+
+
+@dataclass(frozen=True)
+class FinalScore:
+    """Mean return over fresh evaluation episodes, with a 95 % interval; ``returns`` holds every episode's."""
+
+    mean: float
+    low: float
+    high: float
+    returns: tuple[float, ...]
+    deterministic: bool = True
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    score: of the best policy, on the selection signal (the evaluator's unit); None if nothing was ever scored.
+    final: that policy on evaluation seeds used for nothing else; None where no environment could be had for it.
+    env_steps: environment steps that training took, over all ``run()`` calls of this optimizer;
+    evaluation_steps: those of the closing evaluation, reported apart.
+    """
+
+    reason: StopReason
+    verdict: Verdict
+    explanation: str
+    score: float | None
+    final: FinalScore | None
+    windows: int
+    env_steps: int
+    evaluation_steps: int
+    seconds: float
+    run_dir: Path
+    best_snapshot: PolicySnapshot | None
+    seed: int
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,55 @@
+"""What can go wrong, as types: each message names the thing, the value and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class TensorOptixError(Exception):
+    """Base of every error that the package raises on purpose."""
+
+
+class MissingDependency(TensorOptixError, ImportError):
+    """An optional library is not installed; the message carries the line that installs it."""
+
+
+class ConfigError(TensorOptixError, ValueError):
+    """An argument, a hyperparameter or a combination of parts cannot work."""
+
+
+class EnvError(TensorOptixError, RuntimeError):
+    """An environment failed. ``env_index`` and ``step`` say which one and when; ``__cause__`` is its own error."""
+
+    def __init__(self, message: str, *, env_index: int = 0, step: int | None = None) -> None:
+        super().__init__(message)
+        self.env_index = env_index
+        self.step = step
+
+
+class AgentError(TensorOptixError, RuntimeError):
+    """An agent broke its contract (for example an action that the environment does not have)."""
+
+
+class CheckpointError(TensorOptixError):
+    """Something on disk is missing, damaged, foreign or not writable. ``path`` and ``reason`` say what."""
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = Path(path)
+        self.reason = reason
+
+
+class ArchitectureMismatch(CheckpointError, RuntimeError):
+    """Stored weights belong to networks of other shapes; the message lists the layers that differ."""
+
+
+class NonFiniteError(TensorOptixError, ArithmeticError):
+    """A loss, a gradient or a weight became NaN or infinite."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``" Did you mean 'learning_rate'?"`` when a known name is close to ``name``, else an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,1 @@
+"""Tuners: what proposes hyperparameters during a run."""

@@ -1,0 +1,1 @@
+"""Where windows of experience come from."""

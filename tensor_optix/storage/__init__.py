@@ -1,0 +1,1 @@
+"""The only door to the disk: names, arrays and JSON; nothing of the loop is known here."""

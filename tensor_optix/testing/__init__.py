@@ -1,0 +1,1 @@
+"""For testing agents: a contract check and toy environments whose values are known."""
