@@ -68,7 +68,7 @@ class Param:
             raise ConfigError(f"{name} must be a number, got {value!r}")
         if self.kind in ("float", "log_float"):
             return float(plain)
-        if plain != int(plain):
+        if not math.isfinite(plain) or plain != int(plain):
             raise ConfigError(f"{name} must be a whole number, got {value!r}")
         return int(plain)
 

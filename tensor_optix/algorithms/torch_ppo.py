@@ -1,0 +1,44 @@
+"""PPO for discrete actions with PyTorch networks."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from tensor_optix.algorithms.ppo import PPOAgent
+from tensor_optix.backends.torch_backend import TorchLearner, chosen_device
+from tensor_optix.core.types import HyperparamSet
+
+
+class TorchPPOAgent(PPOAgent):
+    """PPO over two modules: ``actor`` (observation -> a logit an action) and ``critic`` (observation -> a value).
+
+    optimizer: yours, over the parameters of both (a trunk may be shared). ``hyperparams["learning_rate"]``, if given,
+    wins over its own. device: "auto" (CUDA where there is one), "cpu", "cuda", ...; the modules are moved there.
+
+    Example::
+
+        import torch
+        from torch import nn
+        from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
+        from tensor_optix.core.types import HyperparamSet
+
+        actor = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 2))
+        critic = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 1))
+        optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=3e-4)
+        agent = TorchPPOAgent(actor, critic, optimizer, HyperparamSet({"clip_ratio": 0.2, "n_epochs": 10}))
+        action = agent.act([0.0, 0.1, 0.0, -0.1])
+    """
+
+    def __init__(
+        self,
+        actor: nn.Module,
+        critic: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        hyperparams: HyperparamSet,
+        device: str = "auto",
+    ) -> None:
+        self.device = chosen_device(device)
+        self.actor = self._actor = actor.to(self.device)
+        self.critic = self._critic = critic.to(self.device)
+        super().__init__(TorchLearner({"actor": actor, "critic": critic}, optimizer, self.device), hyperparams)

@@ -1,0 +1,195 @@
+"""What an algorithm asks of a framework: a few operations, and a learner that trains named networks.
+
+The mathematics of the algorithms is written once, over ``Ops`` and networks given as callables. A ``Learner`` knows
+one framework: how to differentiate such a loss and how to step the user's own optimizer.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+Tensor = Any
+"""An array of the framework at hand."""
+
+Network = Callable[[Tensor], Tensor]
+Networks = Mapping[str, Network]
+Batch = Mapping[str, Tensor]
+Scalars = Mapping[str, Any]
+"""Hyperparameters by name: run-time values (floats or 0-d arrays), so that a new value never recompiles."""
+
+
+class Ops(Protocol):
+    """The operations that losses are written in. Besides them: ``+ - * /``, comparisons and indexing."""
+
+    def exp(self, x: Tensor) -> Tensor: ...
+    def tanh(self, x: Tensor) -> Tensor: ...
+    def softplus(self, x: Tensor) -> Tensor: ...
+    def abs(self, x: Tensor) -> Tensor: ...
+    def square(self, x: Tensor) -> Tensor: ...
+    def clip(self, x: Tensor, low: Any, high: Any) -> Tensor: ...
+    def minimum(self, x: Tensor, y: Tensor) -> Tensor: ...
+    def maximum(self, x: Tensor, y: Tensor) -> Tensor: ...
+
+    def where(self, condition: Tensor, x: Any, y: Any) -> Tensor:
+        """``x`` where the condition holds, else ``y``."""
+        ...
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Mean over everything: a scalar."""
+        ...
+
+    def sum_last(self, x: Tensor) -> Tensor:
+        """Sum over the last axis."""
+        ...
+
+    def log_softmax(self, x: Tensor) -> Tensor:
+        """Logarithm of the softmax over the last axis."""
+        ...
+
+    def take_last(self, x: Tensor, index: Tensor) -> Tensor:
+        """``x[..., index]`` row by row: x [B, A], index [B] -> [B]."""
+        ...
+
+    def squeeze_last(self, x: Tensor) -> Tensor:
+        """[B, 1] -> [B]."""
+        ...
+
+    def concat_last(self, parts: Sequence[Tensor]) -> Tensor:
+        """Join along the last axis."""
+        ...
+
+    def stop_gradient(self, x: Tensor) -> Tensor:
+        """``x`` as a constant."""
+        ...
+
+
+Loss = Callable[[Ops, Networks, Batch, Scalars], tuple[Tensor, dict[str, Tensor]]]
+"""(ops, networks, batch, scalars) -> (scalar to minimise, scalar metrics by name). Deterministic: noise comes in the
+batch."""
+
+Estimate = Callable[[Ops, Networks, Batch], dict[str, Tensor]]
+"""(ops, networks, batch) -> arrays by name, one row for each row of the batch."""
+
+NetworkState = dict[str, dict[str, np.ndarray]]
+"""Network name -> parameter (or buffer) name -> array."""
+
+
+class Learner(ABC):
+    """Trains named networks of one framework with the user's own optimizer.
+
+    Everything passed in and out is NumPy. Networks act and estimate in evaluation mode, and are trained in the mode
+    in which the user left them.
+    """
+
+    @abstractmethod
+    def forward(self, name: str, inputs: np.ndarray) -> np.ndarray:
+        """Outputs [N, ...] of network ``name`` for inputs [N, ...], in one batch of any N."""
+
+    @abstractmethod
+    def acting_forward(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
+        """The fastest ``forward`` of network ``name`` for small batches of float32.
+
+        Ask again after the weights changed: a backend may hand out a copy of them.
+        """
+
+    @abstractmethod
+    def evaluate(self, estimate: Estimate, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """``estimate`` of the networks as they are, for all rows of ``data`` in one batch."""
+
+    @abstractmethod
+    def run(
+        self,
+        loss: Loss,
+        data: Mapping[str, np.ndarray],
+        rows: np.ndarray,
+        scalars: Mapping[str, float],
+        *,
+        max_grad_norm: float,
+        rng: np.random.Generator,
+    ) -> dict[str, float]:
+        """A sequence of minibatch updates: update (e, m) minimises ``loss`` on ``data[rows[e, m]]``.
+
+        rows: int64 [E, M, B]. Gradients are clipped to the global norm ``max_grad_norm``. ``rng`` gives one seed to
+        whatever the networks draw themselves (dropout).
+        Returns the loss's metrics and ``grad_norm`` (before clipping), each the mean over the M updates of the last
+        epoch, and ``n_updates``.
+        Raises NonFiniteError, before that update is made, when a loss or a gradient is not finite.
+        """
+
+    @abstractmethod
+    def loss_and_gradients(
+        self, loss: Loss, data: Mapping[str, np.ndarray], scalars: Mapping[str, float]
+    ) -> tuple[float, NetworkState]:
+        """The loss on all of ``data`` and its gradient with respect to every parameter; changes nothing."""
+
+    @property
+    @abstractmethod
+    def learning_rate(self) -> float:
+        """Of the optimizer's first parameter group. Setting it keeps the ratios between groups."""
+
+    @learning_rate.setter
+    @abstractmethod
+    def learning_rate(self, value: float) -> None: ...
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """``{"networks": NetworkState, "optimizer": its moments, by the names of the parameters}``."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any], *, source: str = "the given state") -> None:
+        """Take over networks, and the optimizer's moments where ``state`` has them; all of it or nothing.
+
+        source: where the state came from, for errors.
+        Raises ArchitectureMismatch that names the parameters (or the optimizers) that differ.
+        """
+
+    @abstractmethod
+    def perturb(self, noise_scale: float, rng: np.random.Generator) -> None:
+        """Multiply every weight by ``1 + noise_scale * N(0, 1)``."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Give memory back that only speeds things up."""
+
+
+def mean_networks(states: Sequence[NetworkState]) -> NetworkState:
+    """The mean of networks of one shape, parameter by parameter; what is not floating comes from the first."""
+
+    def mean(arrays: list[np.ndarray]) -> np.ndarray:
+        if not np.issubdtype(arrays[0].dtype, np.floating):
+            return arrays[0]
+        return np.mean(np.stack(arrays), axis=0, dtype=np.float64).astype(arrays[0].dtype)
+
+    first = states[0]
+    return {
+        name: {key: mean([state[name][key] for state in states]) for key in parameters}
+        for name, parameters in first.items()
+    }
+
+
+def differences(own: NetworkState, given: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
+    """What keeps ``given`` from being loaded into networks that look like ``own``; empty when nothing does."""
+    mine, theirs = _shapes(own), _shapes(given)
+    texts = []
+    for name in [*mine, *(name for name in theirs if name not in mine)]:
+        if name not in theirs:
+            texts.append(f"{name} {mine[name]} is missing there")
+        elif name not in mine:
+            texts.append(f"{name} {theirs[name]} is unknown here")
+        elif mine[name] != theirs[name]:
+            texts.append(f"{name} is {theirs[name]} there and {mine[name]} here")
+    return texts
+
+
+def summary(texts: Sequence[str], limit: int = 5) -> str:
+    """The first few of many findings, for a message."""
+    more = f"; and {len(texts) - limit} more" if len(texts) > limit else ""
+    return "; ".join(texts[:limit]) + more
+
+
+def _shapes(networks: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.{key}": np.shape(array) for name, params in networks.items() for key, array in params.items()}

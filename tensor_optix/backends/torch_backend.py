@@ -1,0 +1,580 @@
+"""PyTorch: networks are modules, trained with the user's own optimizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.optim.optimizer as torch_optimizer
+from torch import Tensor, nn
+
+from tensor_optix.backends import numpy_backend
+from tensor_optix.backends.base import Estimate, Learner, Loss, NetworkState, differences, summary
+from tensor_optix.backends.numpy_backend import Dense, HostMLP, InPlace
+from tensor_optix.errors import ArchitectureMismatch, ConfigError, NonFiniteError
+
+
+class TorchOps:
+    """``Ops`` in PyTorch."""
+
+    def exp(self, x: Any) -> Any:
+        return torch.exp(x)
+
+    def tanh(self, x: Any) -> Any:
+        return torch.tanh(x)
+
+    def softplus(self, x: Any) -> Any:
+        return nn.functional.softplus(x)
+
+    def abs(self, x: Any) -> Any:
+        return torch.abs(x)
+
+    def square(self, x: Any) -> Any:
+        return torch.square(x)
+
+    def clip(self, x: Any, low: Any, high: Any) -> Any:
+        return torch.clamp(x, low, high)
+
+    def minimum(self, x: Any, y: Any) -> Any:
+        return torch.minimum(x, y)
+
+    def maximum(self, x: Any, y: Any) -> Any:
+        return torch.maximum(x, y)
+
+    def where(self, condition: Any, x: Any, y: Any) -> Any:
+        return torch.where(condition, x, y)
+
+    def mean(self, x: Any) -> Any:
+        return torch.mean(x)
+
+    def sum_last(self, x: Any) -> Any:
+        return torch.sum(x, -1)
+
+    def log_softmax(self, x: Any) -> Any:
+        return torch.log_softmax(x, -1)
+
+    def take_last(self, x: Any, index: Any) -> Any:
+        return x.gather(-1, index.unsqueeze(-1)).squeeze(-1)
+
+    def squeeze_last(self, x: Any) -> Any:
+        return x.squeeze(-1)
+
+    def concat_last(self, parts: Sequence[Any]) -> Any:
+        return torch.cat(tuple(parts), -1)
+
+    def stop_gradient(self, x: Any) -> Any:
+        return x.detach()
+
+
+OPS = TorchOps()
+
+_SHAPED_LIKE_THE_PARAMETER = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "sum")
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device called ``name``; "auto" is CUDA where there is one, else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+class TorchLearner(Learner):
+    """Trains modules. An exact Adam or AdamW on the CPU is stepped on flat buffers, any other optimizer as it is.
+
+    networks: modules by name, on ``device`` already (a trunk may be shared between them).
+    Raises ConfigError for a recurrent network, and when the optimizer holds no parameter of a network that has some
+    to train.
+    """
+
+    def __init__(
+        self, networks: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, device: torch.device | str = "cpu"
+    ) -> None:
+        self.networks = dict(networks)
+        self.optimizer = optimizer
+        self.device = torch.device(device)
+        self._hosts: dict[str, tuple[tuple[int, ...], HostMLP]] = {}
+        trained = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+        for name, module in self.networks.items():
+            _refuse_recurrent(name, module)
+            own = [parameter for parameter in module.parameters() if parameter.requires_grad]
+            if own and trained.isdisjoint(own):
+                raise ConfigError(
+                    f"the optimizer holds no parameter of {name}, which would never learn: "
+                    f"construct it with list({name}.parameters()) among its parameters"
+                )
+        first = self.learning_rate
+        self._rate_ratios = [float(group["lr"]) / first if first else 1.0 for group in optimizer.param_groups]
+
+    # -- forward ------------------------------------------------------------------------------------------------
+
+    def forward(self, name: str, inputs: np.ndarray) -> np.ndarray:
+        module = self.networks[name]
+        with _evaluation_mode([module]), torch.no_grad():
+            outputs: np.ndarray = module(self._tensor(inputs)).cpu().numpy()
+        return outputs
+
+    def acting_forward(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
+        """On the host for a plain dense stack, seeing every update in place; else ``forward``."""
+        module = self.networks[name]
+        layers = _dense_layers(module)
+        if layers is None:
+            return partial(self.forward, name)
+        pointers = tuple(parameter.data_ptr() for parameter in module.parameters())
+        known, host = self._hosts.get(name, ((), None))
+        if host is None or known != pointers:
+            host = _host_mlp(layers)
+            if not self._agrees(name, host):
+                return partial(self.forward, name)
+            self._hosts[name] = (pointers, host)
+        return host
+
+    def _agrees(self, name: str, host: HostMLP) -> bool:
+        n_inputs = host.layers[0].weight.shape[0]
+        x = np.random.default_rng(0).standard_normal((3, n_inputs), dtype=np.float32)
+        return np.allclose(host(x), self.forward(name, x), rtol=1e-4, atol=1e-5)
+
+    def evaluate(self, estimate: Estimate, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        with _evaluation_mode(self.networks.values()), torch.no_grad():
+            outputs = estimate(OPS, self.networks, self._tensors(data))
+        return {name: column.cpu().numpy() for name, column in outputs.items()}
+
+    # -- training -----------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        loss: Loss,
+        data: Mapping[str, np.ndarray],
+        rows: np.ndarray,
+        scalars: Mapping[str, float],
+        *,
+        max_grad_norm: float,
+        rng: np.random.Generator,
+    ) -> dict[str, float]:
+        n_epochs, n_minibatches, _ = rows.shape
+        n_updates = n_epochs * n_minibatches
+        last_epoch: list[dict[str, Any]] = []
+        step: _Step = _PlainStep(self.optimizer)
+        with self._module_randomness(int(rng.integers(2**63))):
+            try:
+                for number, batch in enumerate(_minibatches(self._tensors(data), torch.from_numpy(rows))):
+                    if number == 1:
+                        step = _FlatAdamStep.bound_to(self.optimizer) or step
+                    step.zero_grad()
+                    value, metrics = loss(OPS, self.networks, batch, scalars)
+                    value.backward()
+                    norm, loss_value = step.clip(max_grad_norm), float(value.detach())
+                    if not (math.isfinite(norm) and math.isfinite(loss_value)):
+                        raise NonFiniteError(
+                            f"update {number + 1} of {n_updates}: the loss is {loss_value} and the gradient's norm "
+                            f"{norm}; look for extreme rewards or observations, or lower learning_rate"
+                        )
+                    step.apply()
+                    if number >= n_updates - n_minibatches:
+                        last_epoch.append({name: metric.detach() for name, metric in metrics.items()})
+                        last_epoch[-1]["grad_norm"] = torch.tensor(norm)
+            finally:
+                step.finish()
+        means = {name: float(torch.stack([m[name] for m in last_epoch]).mean()) for name in last_epoch[0]}
+        return {**means, "n_updates": n_updates}
+
+    def loss_and_gradients(
+        self, loss: Loss, data: Mapping[str, np.ndarray], scalars: Mapping[str, float]
+    ) -> tuple[float, NetworkState]:
+        named = [(name, key, p) for name, module in self.networks.items() for key, p in module.named_parameters()]
+        value, _ = loss(OPS, self.networks, self._tensors(data), scalars)
+        found = torch.autograd.grad(value, [p for *_, p in named], allow_unused=True)
+        gradients: NetworkState = {name: {} for name in self.networks}
+        for (name, key, parameter), gradient in zip(named, found, strict=True):
+            gradients[name][key] = _array(torch.zeros_like(parameter) if gradient is None else gradient)
+        return float(value.detach()), gradients
+
+    @property
+    def learning_rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        for group, ratio in zip(self.optimizer.param_groups, self._rate_ratios, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(value * ratio)
+            else:
+                group["lr"] = value * ratio
+
+    # -- state --------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        moments = {
+            name: _to_tree(self.optimizer.state[parameter])
+            for name, parameter in self._named_optimized()
+            if parameter in self.optimizer.state
+        }
+        return {"networks": self._network_state(), "optimizer": {"type": self._optimizer_type, "moments": moments}}
+
+    def load_state_dict(self, state: Mapping[str, Any], *, source: str = "the given state") -> None:
+        if wrong := differences(self._network_state(), state["networks"]):
+            raise ArchitectureMismatch(source, f"weights of other networks: {summary(wrong)}")
+        moments = self._checked_moments(state["optimizer"], source) if "optimizer" in state else None
+        with torch.no_grad():
+            for name, module in self.networks.items():
+                for key, tensor in _named_tensors(module).items():
+                    tensor.copy_(torch.tensor(state["networks"][name][key]))
+        if moments is not None:
+            groups = self.optimizer.state_dict()["param_groups"]
+            self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+    def perturb(self, noise_scale: float, rng: np.random.Generator) -> None:
+        unique = dict.fromkeys(p for module in self.networks.values() for p in module.parameters())
+        with torch.no_grad():
+            for parameter in unique:
+                factor = 1.0 + noise_scale * rng.standard_normal(tuple(parameter.shape))
+                parameter.mul_(torch.as_tensor(factor, dtype=parameter.dtype, device=parameter.device))
+
+    def release(self) -> None:
+        self._hosts.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    @property
+    def _optimizer_type(self) -> str:
+        return type(self.optimizer).__name__
+
+    def _network_state(self) -> NetworkState:
+        return {
+            name: {key: _array(tensor) for key, tensor in _named_tensors(module).items()}
+            for name, module in self.networks.items()
+        }
+
+    def _named_optimized(self) -> list[tuple[str, nn.Parameter]]:
+        """The optimizer's parameters in its own order, each under the first name that it has in a network."""
+        names: dict[nn.Parameter, str] = {}
+        for network, module in self.networks.items():
+            for key, parameter in module.named_parameters():
+                names.setdefault(parameter, f"{network}.{key}")
+        optimized = [p for group in self.optimizer.param_groups for p in group["params"]]
+        return [(names.get(p, f"optimizer.{index}"), p) for index, p in enumerate(optimized)]
+
+    def _checked_moments(self, state: Mapping[str, Any], source: str) -> dict[int, Any]:
+        """Moments by the optimizer's own numbering."""
+        if state["type"] != self._optimizer_type:
+            raise ArchitectureMismatch(source, f"moments of {state['type']}, but here is {self._optimizer_type}")
+        named = self._named_optimized()
+        moments = state["moments"]
+        unknown = [f"{name} is not optimized here" for name in moments if name not in dict(named)]
+        wrong = [
+            f"{kind} of {name} is {np.shape(moment)} there and {tuple(parameter.shape)} here"
+            for name, parameter in named
+            for kind, moment in moments.get(name, {}).items()
+            if kind in _SHAPED_LIKE_THE_PARAMETER and np.shape(moment) != tuple(parameter.shape)
+        ]
+        if unknown or wrong:
+            raise ArchitectureMismatch(source, f"moments of other networks: {summary([*unknown, *wrong])}")
+        return {index: _from_tree(moments[name]) for index, (name, _) in enumerate(named) if name in moments}
+
+    # -- data and randomness ------------------------------------------------------------------------------------
+
+    def _tensors(self, data: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+        return {name: self._tensor(column) for name, column in data.items()}
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        shared = torch.from_numpy(array) if array.flags.writeable else torch.tensor(array)
+        return shared.to(self.device)
+
+    @contextmanager
+    def _module_randomness(self, seed: int) -> Iterator[None]:
+        """What modules draw comes from ``seed``, and the user's generators go on as if nothing had been drawn."""
+        on_cuda = self.device.type == "cuda"
+        with torch.random.fork_rng(devices=[self.device] if on_cuda else []):
+            torch.default_generator.manual_seed(seed)
+            if on_cuda:
+                with torch.cuda.device(self.device):
+                    torch.cuda.manual_seed(seed)
+            yield
+
+
+def _minibatches(data: Mapping[str, Tensor], rows: Tensor) -> Iterator[dict[str, Tensor]]:
+    """The batch of each update in order; one gather an epoch, because indexing each minibatch costs as much again."""
+    for epoch in rows:
+        gathered = [
+            column[epoch.reshape(-1).to(column.device)].reshape(*epoch.shape, *column.shape[1:]).unbind()
+            for column in data.values()
+        ]
+        for columns in zip(*gathered, strict=True):
+            yield dict(zip(data, columns, strict=True))
+
+
+@contextmanager
+def _evaluation_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every submodule has the flag that the user gave it."""
+    roots = list(modules)
+    training = [module for root in roots for module in root.modules() if module.training]
+    if training:
+        for root in roots:
+            root.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _refuse_recurrent(name: str, module: nn.Module) -> None:
+    for layer in module.modules():
+        if isinstance(layer, nn.RNNBase | nn.RNNCellBase):
+            raise ConfigError(
+                f"{name} contains a recurrent layer ({type(layer).__name__}); built-in agents are feed-forward: "
+                f"stack past observations instead, or write an agent of your own"
+            )
+
+
+# -- steps of the optimizer ---------------------------------------------------------------------------------------
+
+
+class _PlainStep:
+    """Any optimizer, as its user would step it."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+
+    def zero_grad(self) -> None:
+        self._optimizer.zero_grad()
+
+    def clip(self, max_norm: float) -> float:
+        """Clip all gradients to ``max_norm``; returns their global norm before."""
+        return float(nn.utils.clip_grad_norm_(self._parameters, max_norm))
+
+    def apply(self) -> None:
+        self._optimizer.step()
+
+    def finish(self) -> None:
+        self._optimizer.zero_grad()
+
+
+class _FlatAdamStep:
+    """Adam or AdamW on flat buffers: one kernel for all parameters of a group instead of a dozen for each.
+
+    Between ``bound_to`` and ``finish`` parameters, gradients and the user's own moments are views of the buffers;
+    afterwards they are the tensors that they were, with the new values. Bound after the run's first update, which the
+    optimizer made itself: by then every parameter has a gradient and moments. (Where the loss does not reach all of
+    them, the plain step goes on; one that only a later minibatch does not reach is stepped with a zero gradient.)
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        members = _by_group_and_step(optimizer)
+        sizes = [sum(p.numel() for p in parameters) for _, parameters in members]
+        self._gradient = torch.zeros(sum(sizes), dtype=torch.float32)
+        self._segments = [
+            _FlatSegment(optimizer, group, parameters, gradient)
+            for (group, parameters), gradient in zip(members, torch.split(self._gradient, sizes), strict=True)
+        ]
+
+    @classmethod
+    def bound_to(cls, optimizer: torch.optim.Optimizer) -> _FlatAdamStep | None:
+        """None where the flat step would not be the optimizer's own step."""
+        return cls(optimizer) if _is_plain_adam(optimizer) and _fused_adam_works() else None
+
+    def zero_grad(self) -> None:
+        self._gradient.zero_()
+
+    def clip(self, max_norm: float) -> float:
+        norm = float(torch.linalg.vector_norm(self._gradient))
+        if norm > max_norm:
+            self._gradient.mul_(max_norm / (norm + 1e-6))
+        return norm
+
+    def apply(self) -> None:
+        for segment in self._segments:
+            segment.apply()
+
+    def finish(self) -> None:
+        for segment in self._segments:
+            segment.release()
+
+
+_Step = _PlainStep | _FlatAdamStep
+
+
+class _FlatSegment:
+    """Parameters of one group that have made equally many steps."""
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, group: dict[str, Any], parameters: list[nn.Parameter], gradient: Tensor
+    ) -> None:
+        self._parameters = parameters
+        self._states = [optimizer.state[p] for p in parameters]
+        self._own = [(p.data, s["exp_avg"], s["exp_avg_sq"]) for p, s in zip(parameters, self._states, strict=True)]
+        self._step = self._states[0]["step"].to(torch.float32, copy=True)
+        flats = [torch.cat([tensor.reshape(-1) for tensor in column]) for column in zip(*self._own, strict=True)]
+        self._views = list(zip(*(_views(flat, parameters) for flat in flats), strict=True))
+        for parameter, (data, _, _), grad in zip(parameters, self._views, _views(gradient, parameters), strict=True):
+            parameter.data, parameter.grad = data, grad
+        update = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
+        weight, mean, square = flats
+        self._update = partial(
+            update, [weight], [gradient], [mean], [square], [], [self._step],
+            lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1],
+            weight_decay=group["weight_decay"], eps=group["eps"], amsgrad=False, maximize=False,
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        self._step += 1
+        self._update()
+
+    @torch.no_grad()
+    def release(self) -> None:
+        for parameter, state, own, views in zip(
+            self._parameters, self._states, self._own, self._views, strict=True
+        ):
+            for tensor, view in zip(own, views, strict=True):
+                tensor.copy_(view)
+            parameter.data, parameter.grad = own[0], None
+            state["step"].copy_(self._step)
+
+
+def _views(flat: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
+    parts = torch.split(flat, [p.numel() for p in parameters])
+    return [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]
+
+
+def _by_group_and_step(optimizer: torch.optim.Optimizer) -> list[tuple[dict[str, Any], list[nn.Parameter]]]:
+    members = []
+    for group in optimizer.param_groups:
+        by_step: dict[float, list[nn.Parameter]] = {}
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                by_step.setdefault(float(optimizer.state[parameter]["step"]), []).append(parameter)
+        members += [(group, parameters) for parameters in by_step.values()]
+    return members
+
+
+def _is_plain_adam(optimizer: torch.optim.Optimizer) -> bool:
+    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW) or _is_hooked(optimizer):
+        return False
+    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+    special = any(
+        group["amsgrad"] or group["maximize"] or group["capturable"] or group["differentiable"]
+        or not isinstance(group["lr"], float) or not all(isinstance(beta, float) for beta in group["betas"])
+        for group in optimizer.param_groups
+    )  # fmt: skip
+    dense = all(
+        p.device.type == "cpu" and p.dtype == torch.float32 and p.layout == torch.strided and p.numel()
+        and p.grad is not None and p.grad.layout == torch.strided
+        for p in parameters
+    )  # fmt: skip
+    without_aliases = len({p.data_ptr() for p in parameters}) == len(parameters)
+    return not special and dense and without_aliases
+
+
+def _is_hooked(optimizer: torch.optim.Optimizer) -> bool:
+    """True when something expects to see each call of ``step`` (a scheduler's counter is content with the first)."""
+    patched = vars(optimizer).get("step")
+    return bool(
+        (patched is not None and not hasattr(patched, "_wrapped_by_lr_sched"))
+        or optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
+        or torch_optimizer._global_optimizer_pre_hooks or torch_optimizer._global_optimizer_post_hooks
+    )  # fmt: skip
+
+
+@cache
+def _fused_adam_works() -> bool:
+    """PyTorch's fused kernels are private: used only where they exist, take our call and do what they should."""
+    for name in ("_fused_adam_", "_fused_adamw_"):
+        weight, step = torch.zeros(3), torch.ones(())
+        try:
+            getattr(torch, name)(
+                [weight], [torch.ones(3)], [torch.zeros(3)], [torch.zeros(3)], [], [step],
+                lr=0.5, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
+            )  # fmt: skip
+        except (AttributeError, TypeError, RuntimeError):
+            return False
+        if not torch.allclose(weight, torch.full((3,), -0.5)):
+            return False
+    return True
+
+
+# -- dense stacks -------------------------------------------------------------------------------------------------
+
+_ACTIVATIONS: dict[type[nn.Module], Callable[[Any], InPlace]] = {
+    nn.Tanh: lambda layer: numpy_backend.tanh,
+    nn.ReLU: lambda layer: numpy_backend.relu,
+    nn.Sigmoid: lambda layer: numpy_backend.sigmoid,
+    nn.ELU: lambda layer: partial(numpy_backend.elu, alpha=layer.alpha),
+    nn.LeakyReLU: lambda layer: partial(numpy_backend.leaky_relu, slope=layer.negative_slope),
+}
+
+
+def _dense_layers(module: nn.Module) -> list[nn.Module] | None:
+    """The layers of a plain stack in float32 on the CPU; None for anything else, a subclass or a hook included."""
+    if type(module) is not nn.Sequential or any(_is_hooked_module(part) for part in module.modules()):
+        return None
+    layers = [layer for layer in module if type(layer) is not nn.Identity]
+    stack = layers[1:] if layers and _is_flatten(layers[0]) else layers
+    is_plain = all(_is_linear(layer) or type(layer) in _ACTIVATIONS for layer in stack)
+    return layers if stack and _is_linear(stack[0]) and is_plain else None
+
+
+def _is_hooked_module(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+
+
+def _is_linear(layer: nn.Module) -> bool:
+    return type(layer) is nn.Linear and layer.weight.dtype == torch.float32 and layer.weight.device.type == "cpu"
+
+
+def _is_flatten(layer: nn.Module) -> bool:
+    return type(layer) is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1)
+
+
+def _host_mlp(layers: list[nn.Module]) -> HostMLP:
+    """The same stack over NumPy views of the parameters."""
+    flatten = type(layers[0]) is nn.Flatten
+    dense: list[Dense] = []
+    for layer in layers[1:] if flatten else layers:
+        if isinstance(layer, nn.Linear):
+            bias = None if layer.bias is None else layer.bias.detach().numpy()
+            dense.append(Dense(layer.weight.detach().numpy().T, bias))
+        else:
+            dense[-1] = dense[-1].followed_by(_ACTIVATIONS[type(layer)](layer))
+    return HostMLP(dense, flatten=flatten)
+
+
+# -- arrays and tensors -------------------------------------------------------------------------------------------
+
+
+def _named_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers, themselves."""
+    return {key: node for key, node in module.state_dict(keep_vars=True).items() if isinstance(node, Tensor)}
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """A copy on the host, in float32 where NumPy lacks the type."""
+    host = tensor.detach().cpu()
+    array: np.ndarray = (host.float() if host.dtype == torch.bfloat16 else host).numpy().copy()
+    return array
+
+
+def _to_tree(node: Any) -> Any:
+    """An optimizer's state of one parameter as arrays and JSON values."""
+    if isinstance(node, Tensor):
+        return _array(node)
+    if isinstance(node, dict):
+        return {key: _to_tree(child) for key, child in node.items()}
+    if isinstance(node, list | tuple):
+        return [_to_tree(child) for child in node]
+    return node
+
+
+def _from_tree(node: Any) -> Any:
+    if isinstance(node, np.ndarray):
+        return torch.tensor(node)
+    if isinstance(node, dict):
+        return {key: _from_tree(child) for key, child in node.items()}
+    if isinstance(node, list):
+        return [_from_tree(child) for child in node]
+    return node

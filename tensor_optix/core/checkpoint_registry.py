@@ -1,0 +1,252 @@
+"""The best policies of a run, on disk: which are kept, which is best, and how one comes back into an agent."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tensor_optix.core.base_agent import BaseAgent, as_agent
+from tensor_optix.core.state import join_state, split_state
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
+from tensor_optix.errors import CheckpointError, ConfigError
+from tensor_optix.storage.archive import WEIGHTS, Archive
+from tensor_optix.storage.file_system import FileSystem
+from tensor_optix.storage.snapshot_store import SnapshotStore
+
+_log = logging.getLogger(__name__)
+
+STATE_KIND, OPAQUE_KIND = "state", "opaque"  # a policy_state tree; or whatever the agent's save_weights wrote
+
+
+class CheckpointRegistry:
+    """Keeps the ``max_snapshots`` best policies below ``checkpoint_dir``; of equal scores the later counts as better.
+
+    Nothing is written before the first ``save``. Several registries on one path see each other's snapshots.
+    Raises CheckpointError when the path holds something else.
+    """
+
+    def __init__(
+        self, checkpoint_dir: str | Path, max_snapshots: int = 10, *, fs: FileSystem | None = None, run_id: str = ""
+    ) -> None:
+        if max_snapshots < 1:
+            raise ConfigError(f"max_snapshots must be at least 1, got {max_snapshots}")
+        self.checkpoint_dir = Path(checkpoint_dir).resolve()
+        self.max_snapshots = max_snapshots
+        self.run_id = run_id
+        fs = fs if fs is not None else FileSystem()
+        if fs.kind(self.checkpoint_dir) not in ("absent", "directory"):
+            raise CheckpointError(self.checkpoint_dir, "is a file; give a directory for checkpoints")
+        self._store = SnapshotStore(fs, self.checkpoint_dir / "snapshots")
+        self._known: dict[int, PolicySnapshot] = {}
+        self._damaged: dict[int, CheckpointError] = {}
+        self._store.generations()  # refuses foreign content now rather than at the first save
+
+    # -- what there is -----------------------------------------------------------------------------------------
+
+    @property
+    def snapshots(self) -> list[PolicySnapshot]:
+        """All snapshots, best first. One whose manifest cannot be read is left out (and told, once)."""
+        generations = self._store.generations()
+        for generation in set(generations) - set(self._known) - set(self._damaged):
+            try:
+                self._known[generation] = self._described(generation, self._store.meta(generation))
+            except CheckpointError as error:
+                self._tell_damaged(generation, error)
+        present = [(self._known[number], number) for number in generations if number in self._known]
+        present.sort(key=lambda pair: (pair[0].eval_metrics.primary_score, pair[1]), reverse=True)
+        return [snapshot for snapshot, _ in present]
+
+    @property
+    def best(self) -> PolicySnapshot | None:
+        """The snapshot with the highest score, or None."""
+        return next(iter(self.snapshots), None)
+
+    def would_be_best(self, score: float) -> bool:
+        """True when a policy with this score, saved now, would be the best one."""
+        best = self.best
+        return not math.isnan(score) and (best is None or score >= best.eval_metrics.primary_score)
+
+    def would_keep(self, score: float) -> bool:
+        """True when a policy with this score, saved now, would not be pruned at once."""
+        snapshots = self.snapshots
+        if math.isnan(score) or len(snapshots) < self.max_snapshots:
+            return not math.isnan(score)
+        return score >= snapshots[self.max_snapshots - 1].eval_metrics.primary_score
+
+    # -- saving ------------------------------------------------------------------------------------------------
+
+    def save(self, agent: Any, eval_metrics: EvalMetrics, hyperparams: HyperparamSet) -> PolicySnapshot:
+        """Commit the agent's policy with its score; then, and only then, drop the worst beyond ``max_snapshots``.
+
+        Raises ConfigError for a NaN score, CheckpointError when nothing could be committed.
+        """
+        score = float(eval_metrics.primary_score)
+        if math.isnan(score):
+            raise ConfigError("a policy with the score NaN cannot be kept: there is nothing to rank it by")
+        agent = as_agent(agent)
+        policy = agent.policy_state()
+        kind = OPAQUE_KIND if policy is None else STATE_KIND
+        meta = self._meta(kind, score, eval_metrics, hyperparams)
+        if policy is None:
+            generation = self._store.commit({}, {}, meta, lambda path: agent.save_weights(str(path)))
+        else:
+            generation = self._store.commit(*split_state(policy), meta)
+        snapshot = self._described(generation, self._store.meta(generation))
+        self._known[generation] = snapshot
+        self._prune()
+        return snapshot
+
+    def sweep(self) -> None:
+        """Delete what a killed writer left half done. Only for whoever holds the run's lock."""
+        self._store.sweep()
+
+    # -- restoring ---------------------------------------------------------------------------------------------
+
+    def load_best(self, agent: Any) -> PolicySnapshot | None:
+        """Bring the best policy and its hyperparameters into ``agent``; None when nothing was ever saved.
+
+        A damaged snapshot is told, moved to ``quarantine/``, and the next best one used.
+        Raises CheckpointError when every snapshot is damaged, ArchitectureMismatch when the agent is another one.
+        """
+        agent = as_agent(agent)
+        for snapshot, policy in self._sound_policies():
+            _restore_weights(agent, snapshot, policy)
+            agent.set_hyperparams(snapshot.hyperparams.copy())
+            return snapshot
+        return None
+
+    def load_ensemble(self, agent: Any, top_k: int = 3, score_band: float = 0.1) -> PolicySnapshot | None:
+        """Bring the mean of the best policies into ``agent``: at most ``top_k``, with scores of at least
+        ``best - |best| * score_band``. With fewer than two of them it is ``load_best``.
+
+        Whatever the agent does not average (statistics, hyperparameters) is the best policy's, which is returned.
+        """
+        agent = as_agent(agent)
+        best = self.load_best(agent)
+        if best is None:
+            return None
+        top = best.eval_metrics.primary_score
+        floor = top - abs(top) * score_band
+        paths: list[str] = []
+        for snapshot, _ in self._sound_policies():
+            if len(paths) == top_k or snapshot.eval_metrics.primary_score < floor:
+                break
+            paths.append(snapshot.weights_path)
+        if len(paths) > 1:
+            agent.average_weights(paths)
+        return best
+
+    # -- helpers -----------------------------------------------------------------------------------------------
+
+    def _sound_policies(self) -> Iterator[tuple[PolicySnapshot, dict[str, Any] | None]]:
+        """(snapshot, its policy state or None for an opaque one), best first, each verified when asked for."""
+        n_sound, n_skipped = 0, 0
+        for snapshot in self.snapshots:
+            try:
+                policy = self._policy(self._store.read(int(snapshot.snapshot_id)))
+            except CheckpointError as error:
+                self._put_aside(int(snapshot.snapshot_id), error)
+                n_skipped += 1
+                continue
+            if n_skipped and not n_sound:
+                _log.warning("snapshot %s is used instead", snapshot.snapshot_id)
+            n_sound += 1
+            yield snapshot, policy
+        if self._damaged and not n_sound:
+            listed = "; ".join(map(str, self._damaged.values()))
+            raise CheckpointError(self._store.directory, f"every snapshot is damaged: {listed}")
+
+    def _policy(self, archive: Archive) -> dict[str, Any] | None:
+        """The policy tree in a verified archive; None when the agent wrote its weights itself."""
+        if archive.meta["kind"] == OPAQUE_KIND:
+            return None
+        try:
+            policy: dict[str, Any] = join_state(archive.state, archive.arrays)
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(archive.directory, f"has a state that names a missing array: {error}") from error
+        return policy
+
+    def _prune(self) -> None:
+        """Remove the worst. A failure harms nobody now, and the next save tries again."""
+        for snapshot in self.snapshots[self.max_snapshots :]:
+            try:
+                self._store.remove(int(snapshot.snapshot_id))
+            except CheckpointError as error:
+                _log.warning("snapshot %s could not be pruned: %s", snapshot.snapshot_id, error)
+
+    def _put_aside(self, generation: int, error: CheckpointError) -> None:
+        """Quarantine a damaged snapshot; where that is not possible (read-only), only remember it."""
+        self._known.pop(generation, None)
+        if generation not in self._store.generations():
+            return  # another registry has pruned it since the list was made
+        self._tell_damaged(generation, error)
+        with suppress(CheckpointError):
+            self._store.quarantine(generation)
+
+    def _tell_damaged(self, generation: int, error: CheckpointError) -> None:
+        self._damaged[generation] = error
+        _log.warning("snapshot %d is damaged and not used: %s", generation, error)
+
+    def _meta(
+        self, kind: str, score: float, eval_metrics: EvalMetrics, hyperparams: HyperparamSet
+    ) -> dict[str, Any]:
+        return {
+            "kind": kind,
+            "run_id": self.run_id,
+            "score": score,
+            "metrics": dict(eval_metrics.metrics),
+            "episode_id": eval_metrics.episode_id,
+            "timestamp": eval_metrics.timestamp,
+            "hyperparams": dict(hyperparams.params),
+            "hyperparams_episode_id": hyperparams.episode_id,
+            "hyperparams_timestamp": hyperparams.timestamp,
+        }
+
+    def _described(self, generation: int, meta: Mapping[str, Any]) -> PolicySnapshot:
+        """The snapshot that ``_meta`` described. Raises CheckpointError for a field of a wrong type or run."""
+        directory = self._store.path(generation)
+        _check_meta(directory, meta, self.run_id)
+        weights = directory if meta["kind"] == STATE_KIND else directory / WEIGHTS
+        episode_id, timestamp = meta["episode_id"], meta["timestamp"]
+        return PolicySnapshot(
+            snapshot_id=str(generation),
+            eval_metrics=EvalMetrics(meta["score"], meta["metrics"], episode_id, timestamp),
+            hyperparams=HyperparamSet(
+                meta["hyperparams"], meta["hyperparams_episode_id"], meta["hyperparams_timestamp"]
+            ),
+            weights_path=str(weights),
+            episode_id=episode_id,
+            timestamp=timestamp,
+        )
+
+
+def _restore_weights(agent: BaseAgent, snapshot: PolicySnapshot, policy: dict[str, Any] | None) -> None:
+    if policy is None:
+        agent.load_weights(snapshot.weights_path)
+        return
+    try:
+        agent.load_policy_state(policy)
+    except NotImplementedError as error:
+        raise CheckpointError(snapshot.weights_path, f"was saved by another kind of agent: {error}") from error
+
+
+def _check_meta(directory: Path, meta: Mapping[str, Any], run_id: str) -> None:
+    """Every field in its type and range: the file may say anything."""
+    kinds = {
+        "kind": str, "run_id": str, "score": float, "metrics": dict, "episode_id": int, "hyperparams": dict,
+        "hyperparams_episode_id": int,
+    }  # fmt: skip
+    for name, kind in kinds.items():
+        if type(meta.get(name)) is not kind:
+            raise CheckpointError(directory, f"has a {name} that is no {kind.__name__}")
+    for name in ("timestamp", "hyperparams_timestamp"):
+        if type(meta.get(name)) not in (int, float):
+            raise CheckpointError(directory, f"has a {name} that is no number")
+    if math.isnan(meta["score"]) or meta["kind"] not in (STATE_KIND, OPAQUE_KIND):
+        raise CheckpointError(directory, f"has an impossible score or kind: {meta['score']}, {meta['kind'][:20]!r}")
+    if run_id and meta["run_id"] != run_id:
+        raise CheckpointError(directory, f"belongs to the run {meta['run_id'][:100]!r}, not to {run_id!r}")

@@ -1,0 +1,221 @@
+"""When to stop: a rule is told every tick and answers with a judgement.
+
+For now the rule is patience on ticks, guarded by evidence that anything was learned at all, plus the ceiling rule:
+nothing is left to gain when every episode runs into its time limit with one and the same, best return.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from tensor_optix.core.backoff_scheduler import Backoff
+from tensor_optix.core.loop_config import LoopConfig
+from tensor_optix.core.statistics import best_mean, noise_sd
+from tensor_optix.core.types import EpisodeData, LoopState, Verdict
+from tensor_optix.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class EndedEpisode:
+    """One finished env episode: its return, and whether only the time limit ended it."""
+
+    episode_return: float
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What a rule is told: a policy's score, the smoothed score, and the env episodes that ended in its window."""
+
+    score: float
+    smoothed: float
+    episodes: Sequence[EndedEpisode] = ()
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a rule answers. ``state`` DORMANT ends the run; ``evidence`` holds the numbers behind it."""
+
+    state: LoopState
+    verdict: Verdict
+    improved: bool
+    degraded: bool
+    interval: int
+    explanation: str
+    evidence: dict[str, float] = field(default_factory=dict)
+
+
+class ConvergenceRule(ABC):
+    """Decides when nothing more is to be gained."""
+
+    @abstractmethod
+    def judge(self, tick: Tick) -> Judgement:
+        """The judgement after one more tick."""
+
+    @abstractmethod
+    def restart(self) -> None:
+        """Start a fresh clock: the run goes on, with a new budget or another agent."""
+
+
+def rule_for(config: LoopConfig) -> ConvergenceRule:
+    """The rule that the settings ask for."""
+    if isinstance(config.convergence, ConvergenceRule):
+        return config.convergence
+    if config.convergence not in (None, "patience"):
+        raise ConfigError(f"convergence must be None, 'patience' or a ConvergenceRule, got {config.convergence!r}")
+    return PatienceRule(config)
+
+
+class PatienceRule(ConvergenceRule):
+    """DORMANT after ``dormant_threshold`` ticks without improvement, at a ceiling, or when stuck.
+
+    Unless the user chose plain patience, it waits until learning has been seen: a run whose scores never left
+    their starting level has not converged, it is stuck, and ends after ``stuck_after`` ticks.
+    """
+
+    def __init__(self, config: LoopConfig) -> None:
+        self._config = config
+        self._learned = False
+        self._ceiling = Ceiling()
+        self.restart()
+
+    def restart(self) -> None:
+        self._scores: list[float] = []
+        self._best: float | None = None
+        self._backoff = Backoff(self._config.base_interval)
+        self._fall = FallAlarm()
+        self._ceiling = replace(self._ceiling, streak=0)
+
+    def judge(self, tick: Tick) -> Judgement:
+        self._scores.append(tick.score)
+        noise = noise_sd(self._scores[-self._config.score_window :])
+        is_first = self._best is None
+        improved, margin = self._improvement(tick.smoothed, noise)
+        self._backoff = self._backoff.after(improved, self._config)
+        self._learned = self._learned or has_learned(self._scores)
+        self._ceiling = self._ceiling.after(tick.episodes)
+        degraded = self._has_fallen(max(noise, noise_sd(self._scores)))
+        state, verdict, explanation = self._conclusion(improved)
+        evidence = {
+            "noise": noise, "margin": margin, "misses": float(self._backoff.misses),
+            "learned": float(self._learned), "ceiling_streak": float(self._ceiling.streak),
+        }  # fmt: skip
+        return Judgement(state, verdict, improved and not is_first, degraded, self._backoff.interval, explanation, evidence)
+
+    def _improvement(self, smoothed: float, noise: float) -> tuple[bool, float]:
+        margin = max(self._config.improvement_margin, self._config.noise_k * noise)
+        improved = self._best is None or smoothed > self._best + margin
+        if improved:
+            self._best = smoothed
+        return improved, margin
+
+    def _has_fallen(self, noise: float) -> bool:
+        if len(self._scores) <= max(self._config.min_episodes_before_degradation, FallAlarm.LEVEL_WIDTH):
+            return False
+        level = best_mean(self._scores[:-1], FallAlarm.LEVEL_WIDTH)
+        self._fall = self._fall.after(level - self._scores[-1], noise)
+        return self._fall.is_news
+
+    def _conclusion(self, improved: bool) -> tuple[LoopState, Verdict, str]:
+        config, misses, ticks = self._config, self._backoff.misses, len(self._scores)
+        if ticks >= config.min_episodes_before_dormant:
+            if self._ceiling.is_reached and self._learned:
+                return LoopState.DORMANT, Verdict.CEILING, self._ceiling.explanation
+            if misses >= config.dormant_threshold and (self._learned or config.chooses_patience):
+                verdict = Verdict.CONVERGED if self._learned else Verdict.STUCK
+                return LoopState.DORMANT, verdict, f"{misses} scores in a row without a gain above the noise"
+            if not self._learned and ticks >= config.stuck_after:
+                return LoopState.DORMANT, Verdict.STUCK, f"no learning seen in {ticks} scores"
+        waiting = min(misses, config.dormant_threshold - 1)
+        state = replace(self._backoff, misses=waiting).state(config)
+        verdict = Verdict.IMPROVING if improved else Verdict.FLAT
+        return state, verdict, f"{misses} of {config.dormant_threshold} scores without a gain above the noise"
+
+
+def has_learned(scores: Sequence[float], *, width: int = 5, sigmas: float = 6.0) -> bool:
+    """True when the best level seen lies clearly above the starting level.
+
+        R = max mean of ``width`` consecutive scores - mean of the first ``width``;    R > 6 · σ̂ · √(2 / width)
+
+    Scores that never varied (σ̂ = 0, R = 0) have not been learned, however high they are.
+    """
+    if len(scores) < 2 * width:
+        return False
+    gain = best_mean(scores, width) - float(np.mean(scores[:width]))
+    return gain > sigmas * noise_sd(scores) * math.sqrt(2 / width)
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """Watches for returns that cannot rise: all recent episodes truncated, with one return, the best ever seen.
+
+    ``streak`` counts consecutive ticks at which that held. Whether anything was *learned* on the way is asked
+    elsewhere: a policy that never solves MountainCar also ends every episode truncated at the same return.
+    """
+
+    EPISODES = 20
+    TICKS = 2
+
+    recent: deque[EndedEpisode] = field(default_factory=lambda: deque(maxlen=Ceiling.EPISODES))
+    best: float = -np.inf
+    streak: int = 0
+
+    def after(self, episodes: Sequence[EndedEpisode]) -> Ceiling:
+        """The state after one more tick."""
+        recent = deque([*self.recent, *episodes], maxlen=self.EPISODES)
+        best = max([self.best, *(episode.episode_return for episode in episodes)])
+        at_the_top = [episode for episode in recent if episode.truncated and episode.episode_return == best]
+        return Ceiling(recent, best, self.streak + 1 if len(at_the_top) == self.EPISODES else 0)
+
+    @property
+    def is_reached(self) -> bool:
+        return self.streak >= self.TICKS
+
+    @property
+    def explanation(self) -> str:
+        return (
+            f"the last {self.EPISODES} episodes all ran into the time limit with a return of {self.best:g}, "
+            "the best seen: nothing is left to gain"
+        )
+
+
+@dataclass(frozen=True)
+class FallAlarm:
+    """One-sided CUSUM on how far scores lie below the best level (Page 1954).
+
+        S ← max(0, S + (level - y) / σ̂ - 2)        news when S first exceeds 10
+
+    The allowance of 2 covers what a maximum over noisy levels over-reports; with σ̂ = 0 nothing is said.
+    """
+
+    LEVEL_WIDTH = 8
+    ALLOWANCE = 2.0
+    THRESHOLD = 10.0
+
+    total: float = 0.0
+    told: bool = False
+    is_news: bool = False
+
+    def after(self, shortfall: float, noise: float) -> FallAlarm:
+        """The state after a score ``shortfall`` below the best level."""
+        if noise <= 0:
+            return replace(self, is_news=False)
+        total = max(0.0, self.total + shortfall / noise - self.ALLOWANCE)
+        told = self.told and total > 0
+        is_news = total > self.THRESHOLD and not told
+        return FallAlarm(total, told or is_news, is_news)
+
+
+def ended_episodes(data: EpisodeData) -> list[EndedEpisode]:
+    """The env episodes that ended in this window, in row order."""
+    ends = [row for row, done in enumerate(data.dones) if done]
+    return [
+        EndedEpisode(episode_return, data.truncated[row] and not data.terminated[row])
+        for row, episode_return in zip(ends, data.episode_returns, strict=False)
+    ]

@@ -1,0 +1,104 @@
+"""Every number that steers the loop, declared once with its default and checked at the border."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.errors import ConfigError, nearest
+
+OFF_POLICY_DORMANT_THRESHOLD = 15
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """Settings of one run. ``None`` means: no limit.
+
+    Budget
+        max_episodes: windows to collect and learn from. max_steps: environment steps (the window in which the
+        limit is reached is finished). max_time: seconds.
+    Patience (a tick is a window that carries a score)
+        plateau_threshold, dormant_threshold: ticks in a row without improvement until COOLING and DORMANT.
+        stuck_after: ticks without any learning seen until the run ends as stuck.
+        min_episodes_before_dormant: never DORMANT before this many ticks.
+        convergence: None (patience, but only once learning has been seen, and the ceiling rule),
+        "patience" (the plain rule), or a ConvergenceRule. Other thresholds than the default imply "patience".
+    What counts as an improvement
+        score_smoothing: ticks averaged before scores are compared. The smoothed score must beat the best one by
+        ``max(improvement_margin, noise_k * noise)``; score_window: ticks from which the noise is estimated. A
+        larger noise_k asks for larger gains, and so stops earlier.
+    Evaluation points
+        base_interval, backoff_factor, max_interval_episodes: ticks between two evaluation points; grows while
+        nothing improves, returns to base_interval with an improvement.
+    min_episodes_before_degradation: no alarm before this many ticks.
+    evaluation_episodes: env episodes of the closing evaluation on fresh seeds; 0 leaves it out.
+    """
+
+    max_episodes: int | None = None
+    max_steps: int | None = None
+    max_time: float | None = None
+    base_interval: int = 1
+    backoff_factor: float = 2.0
+    max_interval_episodes: int = 100
+    plateau_threshold: int = 5
+    dormant_threshold: int = 20
+    stuck_after: int = 300
+    min_episodes_before_dormant: int = 0
+    convergence: Any = None
+    score_smoothing: int = 2
+    improvement_margin: float = 0.0
+    noise_k: float = 2.0
+    score_window: int = 20
+    min_episodes_before_degradation: int = 5
+    evaluation_episodes: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("base_interval", "max_interval_episodes", "plateau_threshold", "dormant_threshold",
+                     "stuck_after", "score_smoothing", "score_window"):  # fmt: skip
+            self._require(name, at_least=1)
+        for name in ("max_episodes", "max_steps", "max_time", "min_episodes_before_dormant", "improvement_margin",
+                     "noise_k", "min_episodes_before_degradation", "evaluation_episodes"):  # fmt: skip
+            self._require(name, at_least=0)
+        self._require("backoff_factor", at_least=1)
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> LoopConfig:
+        """A config from keywords. Raises ConfigError for an unknown name, with the nearest one."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in settings:
+            if name not in known:
+                hint = nearest(name, known) or f" It knows: {', '.join(known)}."
+                raise ConfigError(f"unknown setting {name!r}.{hint}")
+        return cls(**settings)
+
+    def adapted_to(self, agent: BaseAgent) -> LoopConfig:
+        """This config with the agent's own defaults wherever the user left the general ones alone."""
+        changes: dict[str, Any] = {}
+        if self.min_episodes_before_dormant == 0:
+            changes["min_episodes_before_dormant"] = agent.default_min_episodes_before_dormant
+        if not agent.is_on_policy and self.dormant_threshold == _default("dormant_threshold"):
+            changes["dormant_threshold"] = OFF_POLICY_DORMANT_THRESHOLD
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def chooses_patience(self) -> bool:
+        """True when the user asked for the plain patience rule, by name or by its thresholds."""
+        thresholds = ("plateau_threshold", "dormant_threshold")
+        return self.convergence == "patience" or any(getattr(self, t) != _default(t) for t in thresholds)
+
+    def _require(self, name: str, *, at_least: float) -> None:
+        value = getattr(self, name)
+        if value is None and _default(name) is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"{name} must be a number, got {value!r}")
+        if isinstance(_default(name), int) and value != int(value):
+            raise ConfigError(f"{name} must be a whole number, got {value!r}")
+        if not value >= at_least:
+            raise ConfigError(f"{name} must be at least {at_least}, got {value!r}")
+
+
+def _default(name: str) -> Any:
+    return LoopConfig.__dataclass_fields__[name].default

@@ -1,0 +1,64 @@
+"""A run's directory as the loop sees it: nothing exists until the run begins, one writer while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tensor_optix.storage import FileSystem, RunDirectory
+
+
+class RunFiles:
+    """Creates ``<parent>/<run_id>/`` at the first ``open`` and locks it; later ones lock it again.
+
+    identity: called once, when the directory is made; what run.json says of the run for ever.
+    """
+
+    def __init__(self, parent: str | Path, run_id: str, identity: Callable[[], Mapping[str, Any]]) -> None:
+        self.run_id = run_id
+        self.path = Path(parent).absolute() / run_id
+        self._fs = FileSystem()
+        self._identity = identity
+        self._directory: RunDirectory | None = None
+
+    def open(self) -> None:
+        """Make or lock the directory. Raises CheckpointError or ConfigError before anything else happens."""
+        if self._directory is None:
+            identity = dict(self._identity())
+            self._directory = RunDirectory.create(self._fs, self.path.parent, self.run_id, identity)
+        else:
+            self._directory.lock()
+
+    def close(self) -> None:
+        """Let other writers in."""
+        if self._directory is not None:
+            self._directory.release()
+
+    def discard(self) -> None:
+        """Remove the directory of a run that failed before it had anything to keep."""
+        if self._directory is not None:
+            self._directory.release()
+            self._fs.remove_tree(self.path)
+            self._directory = None
+
+    def write_text(self, name: str, text: str) -> None:
+        """Give the file ``name`` new content, atomically."""
+        self._opened.write_text(name, text)
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """A row per tick."""
+        self._opened.append_metrics(row)
+
+    def append_event(self, row: dict[str, Any]) -> None:
+        """A row per decision."""
+        self._opened.append_event(row)
+
+    def summarise(self, summary: dict[str, Any]) -> None:
+        """Record in run.json how the run stands."""
+        self._opened.update_summary(summary)
+
+    @property
+    def _opened(self) -> RunDirectory:
+        assert self._directory is not None, "open() comes first"
+        return self._directory

@@ -1,0 +1,135 @@
+"""RLOptimizer: keywords in, a loop out. It checks and assembles; it decides nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tensor_optix.core.base_agent import as_agent
+from tensor_optix.core.base_evaluator import BaseEvaluator
+from tensor_optix.core.base_optimizer import BaseOptimizer
+from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.callbacks import CallbackList, LoopCallback
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.convergence import rule_for
+from tensor_optix.core.evaluators import ReturnEvaluator
+from tensor_optix.core.loop_config import LoopConfig
+from tensor_optix.core.loop_controller import LoopController, LoopParts
+from tensor_optix.core.reporting import LineReporter, Reporter
+from tensor_optix.core.rng import RandomStreams, fresh_seed
+from tensor_optix.core.run_files import RunFiles
+from tensor_optix.core.types import LoopState, PolicySnapshot, RunResult
+from tensor_optix.errors import ConfigError
+from tensor_optix.optimizers.no_tuning import NoTuning
+from tensor_optix.storage import new_run_id
+
+
+class RLOptimizer:
+    """Trains an agent until nothing more is to be gained, and leaves the best policy in it.
+
+    agent: a BaseAgent, or any object with its six methods.
+    pipeline: where experience comes from; the agent is attached to it.
+    evaluator: scores policies (default: mean return of finished env episodes).
+    optimizer: tunes hyperparameters while training goes on (default: none does).
+    callbacks: LoopCallback objects; more with ``add_callback``.
+    checkpoint_dir: parent directory; this run writes to ``<checkpoint_dir>/<run_id>/``, other runs are never read.
+    max_snapshots: how many of the best policies to keep on disk.
+    registry: where snapshots go, if not into the run's own directory.
+    seed: root of all randomness of the run (default: drawn, and recorded in the result).
+    verbose: print a line at every evaluation point. reporters: other ways to be told what happens.
+    details: JSON values to record with the run (for example how to build its networks again).
+    settings: the fields of LoopConfig (max_episodes, max_steps, max_time, dormant_threshold, ...).
+
+    Raises ConfigError for settings or parts that cannot work.
+    """
+
+    def __init__(
+        self,
+        agent: Any = None,
+        pipeline: BasePipeline | None = None,
+        evaluator: BaseEvaluator | None = None,
+        optimizer: BaseOptimizer | None = None,
+        *,
+        callbacks: Iterable[LoopCallback] | None = None,
+        checkpoint_dir: str | Path = "./checkpoints",
+        max_snapshots: int = 10,
+        registry: CheckpointRegistry | None = None,
+        seed: int | None = None,
+        verbose: bool = False,
+        reporters: Iterable[Reporter] = (),
+        details: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        if agent is None or pipeline is None:
+            raise ConfigError(f"RLOptimizer needs {'an agent' if agent is None else 'a pipeline'}")
+        if not isinstance(pipeline, BasePipeline):
+            raise ConfigError(f"pipeline must be a BasePipeline, got {type(pipeline).__name__}")
+        adopted = as_agent(agent)
+        config = LoopConfig.from_settings(settings).adapted_to(adopted)
+        streams = RandomStreams(fresh_seed() if seed is None else seed)
+        run_id = new_run_id(datetime.now(), secrets.token_hex(2))
+        files = RunFiles(checkpoint_dir, run_id, lambda: self.plan)
+        self.registry = registry or CheckpointRegistry(files.path, max_snapshots)
+        self.result: RunResult | None = None
+        self.run_dir = files.path
+        self._details = details or {}
+        self._config = config
+        self._parts = LoopParts(
+            agent=adopted,
+            pipeline=pipeline,
+            evaluator=evaluator or ReturnEvaluator(),
+            tuner=optimizer or NoTuning(),
+            rule=rule_for(config),
+            registry=self.registry,
+            streams=streams,
+            files=files,
+            callbacks=CallbackList(callbacks or ()),
+            reporters=(*([LineReporter(sys.stdout)] if verbose else ()), *reporters),
+        )
+        self._controller = LoopController(self._parts, config)
+
+    def run(self) -> None:
+        """Train until the evidence, a budget or ``stop()`` ends it; ``result`` says which, and how good it is.
+
+        A second call goes on with a fresh budget, the same history and the same best policy.
+        """
+        self.result = None
+        self.result = self._controller.run()
+
+    def stop(self) -> None:
+        """End the run after the current window; from any thread or callback."""
+        self._controller.stop()
+
+    def add_callback(self, cb: LoopCallback) -> None:
+        """Append a callback."""
+        self._controller.add_callback(cb)
+
+    @property
+    def state(self) -> LoopState:
+        """ACTIVE, COOLING or DORMANT, now or when the last run ended."""
+        return self._controller.state
+
+    @property
+    def best_snapshot(self) -> PolicySnapshot | None:
+        """The best policy committed so far; None before the first score."""
+        return self._controller.best_snapshot
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What this run is: seed, parts, settings and hyperparameters, as JSON values."""
+        parts, convergence = self._parts, self._config.convergence
+        settings = dataclasses.asdict(dataclasses.replace(self._config, convergence=None))
+        return {
+            "seed": parts.streams.seed,
+            "agent": type(parts.agent).__name__,
+            "environment": parts.pipeline.description,
+            "rule": type(parts.rule).__name__,
+            "settings": {**settings, "convergence": convergence if isinstance(convergence, str) else None},
+            "hyperparams": dict(parts.agent.get_hyperparams().params),
+            "details": self._details,
+        }

@@ -1,0 +1,168 @@
+"""How is one environment stepped: checked, counted, and so that its open episode can be had again?"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Discrete
+
+from tensor_optix.errors import EnvError
+from tensor_optix.pipeline.environments import Env, env_name
+
+MAX_REPLAYED_ACTIONS = 20_000
+"""Replaying more on resume would take longer than starting the env episode anew is worth."""
+
+StepResult = tuple[Any, float, bool, bool, dict[str, Any]]
+
+
+class EnvRunner:
+    """One environment, and what is known of its open env episode.
+
+    Every failure surfaces as EnvError. Its ``__cause__`` is the environment's own error, or None where the
+    environment broke the contract, which no new copy of it would mend.
+    """
+
+    def __init__(self, env: Env, *, env_index: int = 0) -> None:
+        self.env = env
+        self.name = env_name(env)
+        self.env_index = env_index
+        self.shape: tuple[int, ...] = env.observation_space.shape or ()
+        self.dtype: np.dtype[Any] = np.dtype(env.observation_space.dtype)
+        self._step = env.step
+        self.close_episode()
+
+    def close_episode(self) -> None:
+        """Forget the open env episode: a reset comes next."""
+        self.is_open = False
+        self.episode = -1
+        self.steps = 0
+        self.episode_return = 0.0
+        self.observation: Any = None
+        self.actions: list[Any] = []
+
+    def reset(self, *, seed: int, episode: int) -> None:
+        """Begin env episode number ``episode``."""
+        self.close_episode()
+        self.episode = episode
+        try:
+            result: Any = self.env.reset(seed=seed)
+        except Exception as error:
+            raise self._raised("reset", error) from error
+        if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], dict):
+            raise self._broken("reset must return (observation, info)", result)
+        self.observation = self._checked(result[0])
+        self.is_open = True
+
+    def step(self, action: Any) -> StepResult:
+        """One env step; the observation may be the environment's own buffer. Raises EnvError."""
+        try:
+            result: Any = self._step(action)
+        except Exception as error:
+            raise self._raised("step", error) from error
+        if type(result) is not tuple or len(result) != 5:
+            raise self._broken("step must return (observation, reward, terminated, truncated, info)", result)
+        observation, reward, terminated, truncated, info = result
+        if (
+            type(observation) is not np.ndarray
+            or observation.shape != self.shape
+            or observation.dtype != self.dtype
+            or not self.steps
+        ):
+            observation = self._checked(observation)
+        if type(reward) is not float:
+            reward = self._number(reward)
+        if terminated is not True and terminated is not False:
+            terminated = self._claim("terminated", terminated)
+        if truncated is not True and truncated is not False:
+            truncated = self._claim("truncated", truncated)
+        if self.steps <= MAX_REPLAYED_ACTIONS:
+            self.actions.append(action)
+        self.steps += 1
+        self.episode_return += reward
+        self.observation = observation
+        return observation, reward, terminated, truncated, info
+
+    def copied(self, observation: Any) -> np.ndarray:
+        """``observation`` as an array of ours: the environment may write to its own again."""
+        return np.array(observation, dtype=self.dtype)
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """How to have the open env episode again; None when none is open."""
+        if not self.is_open:
+            return None
+        is_replayable = self.steps <= MAX_REPLAYED_ACTIONS
+        return {
+            "episode": self.episode,
+            "steps": self.steps,
+            "episode_return": self.episode_return,
+            "replayable": is_replayable,
+            "actions": np.asarray(self.actions if is_replayable else []),
+            "observation_sha256": self._fingerprint(),
+        }
+
+    def replay(self, state: dict[str, Any], *, seed: int) -> bool:
+        """Reset with the same seed and repeat the actions; False, with nothing open, if it comes out differently.
+
+        Raises EnvError as ``step`` does.
+        """
+        self.reset(seed=seed, episode=state["episode"])
+        for row in state["actions"]:
+            if not self.is_open:
+                break
+            _, _, terminated, truncated, _ = self.step(int(row) if self._acts_in_numbers else np.asarray(row))
+            self.is_open = not (terminated or truncated)
+        is_same = self.is_open and self._fingerprint() == state["observation_sha256"]
+        if is_same:
+            self.observation = self.copied(self.observation)
+        else:
+            self.close_episode()
+        return is_same
+
+    @property
+    def _acts_in_numbers(self) -> bool:
+        return isinstance(self.env.action_space, Discrete)
+
+    def _fingerprint(self) -> str:
+        return hashlib.sha256(self.copied(self.observation).tobytes()).hexdigest()
+
+    def _checked(self, observation: Any) -> np.ndarray:
+        array = np.asarray(observation)
+        if array.shape != self.shape:
+            raise self._broken(f"observations must have the space's shape {self.shape}", observation)
+        if not np.can_cast(array.dtype, self.dtype, casting="same_kind"):
+            raise self._broken(f"observations must be {self.dtype} without loss, not {array.dtype}", observation)
+        return array
+
+    def _number(self, reward: Any) -> float:
+        if np.ndim(reward) == 0 and not isinstance(reward, str | bytes):
+            try:
+                return float(reward)
+            except (TypeError, ValueError):
+                pass  # told below, as for everything else that is no number
+        raise self._broken("the reward must be one number", reward)
+
+    def _claim(self, name: str, value: Any) -> bool:
+        if not isinstance(value, np.bool_) and not (np.ndim(value) == 0 and value in (0, 1)):
+            raise self._broken(f"{name} must be True or False", value)
+        return bool(value)
+
+    def _raised(self, method: str, error: Exception) -> EnvError:
+        return self._error(f"raised in {self._where(method)}: {type(error).__name__}: {error}")
+
+    def _broken(self, rule: str, value: Any) -> EnvError:
+        shape = f" of shape {np.shape(value)}" if isinstance(value, np.ndarray) else ""
+        return self._error(f"broke the contract in {self._where('step')}: {rule}, got {_short(value)}{shape}")
+
+    def _where(self, method: str) -> str:
+        at = f"step {self.steps + 1}" if method == "step" and self.is_open else "reset"
+        return f"{at} of env episode {self.episode}"
+
+    def _error(self, what: str) -> EnvError:
+        return EnvError(f"{self.name} {what}", env_index=self.env_index, step=self.steps + 1 if self.is_open else 0)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,203 @@
+"""An environment id is enough: agents, pipelines and runs with defaults that train."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import gymnasium as gym
+
+from tensor_optix._about import install_hint
+from tensor_optix.algorithms.spaces import PPO_SPACE
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.callbacks import LoopCallback
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.loop_config import LoopConfig
+from tensor_optix.core.reporting import Reporter
+from tensor_optix.core.rng import RandomStreams, fresh_seed
+from tensor_optix.core.types import HyperparamSet
+from tensor_optix.errors import CheckpointError, ConfigError, MissingDependency, nearest
+from tensor_optix.optimizer import RLOptimizer
+from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+from tensor_optix.storage import FileSystem, RunDirectory
+
+WINDOW_SIZE = 2048
+HIDDEN = (64, 64)
+FIRST_POLICY_GAIN = 0.01
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run read back from disk: its agent holds the best policy."""
+
+    agent: BaseAgent
+    pipeline: BatchPipeline
+    registry: CheckpointRegistry
+    identity: dict[str, Any]
+    seed: int
+
+
+class HasSpaces(Protocol):
+    """An environment, or a pipeline over one."""
+
+    @property
+    def observation_space(self) -> gym.Space[Any]: ...
+    @property
+    def action_space(self) -> gym.Space[Any]: ...
+
+
+def make_agent(
+    env: HasSpaces,
+    algorithm: str = "auto",
+    backend: str = "auto",
+    *,
+    seed: int | None = None,
+    **overrides: Any,
+) -> BaseAgent:
+    """An agent that fits the spaces of ``env``, with networks of its own and defaults that train.
+
+    algorithm: "auto" or "ppo". backend: "auto" or "torch". seed: of the initial weights (default: drawn).
+    overrides: hyperparameters by name.
+
+    Raises ConfigError for spaces that no built-in agent handles yet, MissingDependency without PyTorch.
+    """
+    _choose("algorithm", algorithm, ("auto", "ppo"))
+    _choose("backend", backend, ("auto", "torch"))
+    n_inputs, n_actions = _dense_spaces(env)
+    try:
+        import torch
+
+        from tensor_optix.algorithms.torch_networks import mlp
+        from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingDependency(f"training needs PyTorch, which is not installed: {install_hint('torch')}") from error
+    hyperparams = {**PPO_SPACE.defaults, **PPO_SPACE.checked(overrides, owner="PPO")}
+    streams = RandomStreams(fresh_seed() if seed is None else seed)
+    actor_seed, critic_seed = (streams.counter_seed(f"initial {name}") for name in ("actor", "critic"))
+    actor = mlp(n_inputs, HIDDEN, n_actions, last_gain=FIRST_POLICY_GAIN, seed=actor_seed)
+    critic = mlp(n_inputs, HIDDEN, 1, last_gain=1.0, seed=critic_seed)
+    optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=hyperparams["learning_rate"])
+    # networks this small are faster on a CPU, and on one thread, than anywhere else
+    torch.set_num_threads(1)
+    return TorchPPOAgent(actor, critic, optimizer, HyperparamSet(hyperparams), device="cpu")
+
+
+def prepare(
+    env_id: str,
+    *,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    max_steps: int | None = None,
+    max_time: float | None = None,
+    reporters: Iterable[Reporter] = (),
+    callbacks: Iterable[LoopCallback] = (),
+) -> RLOptimizer:
+    """A run on ``env_id``, ready to ``run()``.
+
+    settings: hyperparameters and fields of LoopConfig by name; values may be text, as typed on a command line.
+    out: the directory that gets the run's own one (default ``runs/<env id>``).
+
+    Raises ConfigError for unknown ids, names and values, each with the nearest known one.
+    """
+    seed = fresh_seed() if seed is None else seed
+    hyperparams, loop_settings = _sorted_settings(settings or {})
+    pipeline = BatchPipeline(env_id=env_id, window_size=WINDOW_SIZE)
+    agent = make_agent(pipeline, seed=seed, **hyperparams)
+    limits = {"max_steps": max_steps, "max_time": max_time}
+    return RLOptimizer(
+        agent,
+        pipeline,
+        checkpoint_dir=Path("runs") / env_id.replace("/", "-").replace(":", "-") if out is None else Path(out),
+        seed=seed,
+        callbacks=callbacks,
+        reporters=reporters,
+        details=_details(env_id),
+        **{**loop_settings, **{name: limit for name, limit in limits.items() if limit is not None}},
+    )
+
+
+def plan_lines(optimizer: RLOptimizer) -> list[str]:
+    """What a prepared run is going to do, for people."""
+    plan, config = optimizer.plan, LoopConfig(**optimizer.plan["settings"])
+    hidden = "-".join(str(size) for size in plan["details"]["hidden"])
+    hyperparams = "  ".join(f"{name}={value:g}" for name, value in plan["hyperparams"].items())
+    limits = {"max_steps": config.max_steps, "max_time": config.max_time}
+    at_the_latest = [f"{name} {limit:g}" for name, limit in limits.items() if limit is not None]
+    return [
+        f"plan   {plan['environment']}   seed {plan['seed']}",
+        f"       PPO on PyTorch, CPU, 1 thread; dense {hidden} tanh networks, windows of {WINDOW_SIZE} steps",
+        f"       {hyperparams}",
+        f"       stops when nothing more is gained: {config.dormant_threshold} scores in a row without a gain above "
+        "the noise, or every episode at the same, best return" + "".join(f"; at the latest at {x}" for x in at_the_latest),
+        f"       change any of it: --set name=value     {optimizer.run_dir}",
+    ]
+
+
+def load(run_dir: str | Path) -> LoadedRun:
+    """The best policy of a run that ``prepare`` made, in a fresh agent.
+
+    Raises CheckpointError when ``run_dir`` is no run, holds no policy, or was made with networks of the user's own.
+    """
+    directory = RunDirectory.open(FileSystem(), Path(run_dir))
+    identity = directory.identity
+    details = identity.get("details")
+    env_id = details.get("env_id") if isinstance(details, dict) else None
+    if not isinstance(env_id, str) or details != _details(env_id):
+        raise CheckpointError(
+            directory.path, "was made with an agent of its own; build that agent and use CheckpointRegistry.load_best"
+        )
+    pipeline = BatchPipeline(env_id=env_id, window_size=WINDOW_SIZE)
+    agent = make_agent(pipeline, seed=0)
+    registry = CheckpointRegistry(directory.path)
+    if registry.load_best(agent) is None:
+        raise CheckpointError(directory.path, "holds no policy: the run ended before anything was scored")
+    return LoadedRun(agent, pipeline, registry, identity, int(identity["seed"]))
+
+
+def _details(env_id: str) -> dict[str, Any]:
+    """What is recorded with a run, so that ``load`` can build its agent again."""
+    return {"env_id": env_id, "algorithm": "ppo", "backend": "torch", "hidden": list(HIDDEN)}
+
+
+def _dense_spaces(env: HasSpaces) -> tuple[int, int]:
+    """Sizes of a flat observation vector and of a discrete action space; ConfigError for anything else."""
+    observations, actions = env.observation_space, env.action_space
+    if not isinstance(actions, gym.spaces.Discrete):
+        raise ConfigError(f"the built-in agent is PPO for Discrete actions so far; this environment has {actions}")
+    if not isinstance(observations, gym.spaces.Box) or len(observations.shape) != 1:
+        raise ConfigError(f"built-in networks take flat observation vectors so far; this environment has {observations}")
+    return int(observations.shape[0]), int(actions.n)
+
+
+def _sorted_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(hyperparameters, loop settings) of ``settings``, with text turned into values."""
+    loop_names = {field.name for field in dataclasses.fields(LoopConfig)}
+    hyperparams: dict[str, Any] = {}
+    loop_settings: dict[str, Any] = {}
+    for name, value in settings.items():
+        target = hyperparams if name in PPO_SPACE else loop_settings if name in loop_names else None
+        if target is None:
+            hint = nearest(name, [*PPO_SPACE, *loop_names]) or f" Hyperparameters: {', '.join(PPO_SPACE)}."
+            raise ConfigError(f"unknown setting {name!r}.{hint}")
+        target[name] = _value(value) if isinstance(value, str) else value
+    return hyperparams, loop_settings
+
+
+def _value(text: str) -> Any:
+    """A number, true, false or null as JSON writes them; any other text is itself."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _choose(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"{name} must be one of {', '.join(known)}, got {value!r}.{nearest(value, known)}")

@@ -1,0 +1,435 @@
+"""The torch learner against plain torch, and its loss and gradients against NumPy."""
+
+import copy
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+from tensor_optix.algorithms.losses import ppo_loss  # noqa: E402
+from tensor_optix.backends import torch_backend  # noqa: E402
+from tensor_optix.backends.numpy_backend import HostMLP, NumpyOps  # noqa: E402
+from tensor_optix.backends.torch_backend import TorchLearner, TorchOps  # noqa: E402
+from tensor_optix.core.trajectory_buffer import minibatch_rows  # noqa: E402
+from tensor_optix.errors import ArchitectureMismatch, ConfigError, NonFiniteError  # noqa: E402
+
+SCALARS = {"clip_ratio": 0.2, "vf_coef": 0.5, "entropy_coef": 0.01}
+
+
+def mlp(n_outputs, seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, n_outputs))
+
+
+def actor_critic():
+    return {"actor": mlp(2, 0), "critic": mlp(1, 1)}
+
+
+def shared_trunk():
+    torch.manual_seed(0)
+    trunk = nn.Sequential(nn.Linear(4, 16), nn.Tanh())
+    return {"actor": nn.Sequential(trunk, nn.Linear(16, 2)), "critic": nn.Sequential(trunk, nn.Linear(16, 1))}
+
+
+def unique_parameters(networks):
+    return list(dict.fromkeys(p for module in networks.values() for p in module.parameters()))
+
+
+def adam(networks):
+    return torch.optim.Adam(unique_parameters(networks), lr=1e-3)
+
+
+def adamw(networks):
+    return torch.optim.AdamW(unique_parameters(networks), lr=1e-3, weight_decay=0.1)
+
+
+def two_groups(networks):
+    actor, critic = (list(networks[name].parameters()) for name in ("actor", "critic"))
+    groups = [{"params": actor, "lr": 1e-3}, {"params": critic, "lr": 3e-3, "weight_decay": 0.05}]
+    return torch.optim.Adam(groups, betas=(0.8, 0.99), eps=1e-6)
+
+
+def sgd(networks):
+    return torch.optim.SGD(unique_parameters(networks), lr=1e-2, momentum=0.9)
+
+
+def window(n_rows=96):
+    rng = np.random.default_rng(3)
+    return {
+        "observation": rng.standard_normal((n_rows, 4)).astype(np.float32),
+        "action": rng.integers(0, 2, n_rows),
+        "log_prob": np.log(rng.uniform(0.3, 0.7, n_rows)).astype(np.float32),
+        "advantage": rng.standard_normal(n_rows).astype(np.float32),
+        "return": rng.standard_normal(n_rows).astype(np.float32),
+    }
+
+
+def run(learner, data=None, n_epochs=3, seed=0, loss=ppo_loss):
+    data = data or window()
+    rows = minibatch_rows(len(data["action"]), 32, n_epochs, np.random.default_rng(seed))
+    return learner.run(loss, data, rows, SCALARS, max_grad_norm=0.5, rng=np.random.default_rng(seed))
+
+
+def reference_run(networks, optimizer):
+    """The same updates as ``run``, in plain torch."""
+    data = {name: torch.from_numpy(column) for name, column in window().items()}
+    for rows in minibatch_rows(96, 32, 3, np.random.default_rng(0)).reshape(-1, 32):
+        loss, _ = ppo_loss(TorchOps(), networks, {name: x[rows] for name, x in data.items()}, SCALARS)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(unique_parameters(networks), 0.5)
+        optimizer.step()
+
+
+def max_difference(networks, others):
+    pairs = zip(unique_parameters(networks), unique_parameters(others), strict=True)
+    return max(float((p - q).abs().max()) for p, q in pairs)
+
+
+# -- training -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("build", "make_optimizer", "is_flat"),
+    [
+        (actor_critic, adam, True), (actor_critic, adamw, True), (actor_critic, two_groups, True),
+        (shared_trunk, adam, True), (actor_critic, sgd, False),
+    ],
+)  # fmt: skip
+def test_a_run_is_what_plain_torch_does(build, make_optimizer, is_flat, monkeypatch):
+    bound = []
+    original = torch_backend._FlatAdamStep.bound_to
+    monkeypatch.setattr(
+        torch_backend._FlatAdamStep, "bound_to", lambda optimizer: bound.append(original(optimizer)) or bound[-1]
+    )
+    networks, reference = build(), build()
+    optimizer, reference_optimizer = make_optimizer(networks), make_optimizer(reference)
+    learner = TorchLearner(networks, optimizer)
+    run(learner)
+    reference_run(reference, reference_optimizer)
+    assert (bound[0] is not None) == is_flat
+    assert max_difference(networks, reference) < 2e-6
+    for p, q in zip(unique_parameters(networks), unique_parameters(reference), strict=True):
+        for kind, moment in reference_optimizer.state[q].items():
+            torch.testing.assert_close(optimizer.state[p][kind], moment, rtol=1e-4, atol=1e-6)
+
+
+def test_after_a_run_the_users_tensors_and_optimizer_are_their_own_again():
+    networks = actor_critic()
+    optimizer = adam(networks)
+    learner = TorchLearner(networks, optimizer)
+    before = [p.data_ptr() for p in unique_parameters(networks)]
+    run(learner)
+    assert [p.data_ptr() for p in unique_parameters(networks)] == before
+    assert all(p.grad is None for p in unique_parameters(networks))
+
+    elsewhere = copy.deepcopy(networks)
+    other = adam(elsewhere)
+    other.load_state_dict(optimizer.state_dict())
+    for nets, opt in ((networks, optimizer), (elsewhere, other)):  # the user's own step afterwards
+        sum(module(torch.ones(3, 4)).sum() for module in nets.values()).backward()
+        opt.step()
+    assert max_difference(networks, elsewhere) == 0.0
+    assert {float(state["step"]) for state in optimizer.state.values()} == {10.0}
+
+
+def test_parameters_that_made_unequal_steps_keep_their_own_count():
+    networks, reference = actor_critic(), actor_critic()
+    optimizers = [adam(networks), adam(reference)]
+    for nets, opt in zip((networks, reference), optimizers, strict=True):
+        nets["critic"](torch.ones(1, 4)).sum().backward()
+        opt.step()
+    run(TorchLearner(networks, optimizers[0]))
+    reference_run(reference, optimizers[1])
+    assert max_difference(networks, reference) < 2e-6
+    assert {float(state["step"]) for state in optimizers[0].state.values()} == {9.0, 10.0}
+
+
+@pytest.mark.parametrize("change", ["amsgrad", "hook", "unreached", "subclass"])
+def test_an_optimizer_that_is_not_plain_adam_steps_itself(change):
+    networks = actor_critic()
+    optimizer = adam(networks)
+    if change == "amsgrad":
+        optimizer = torch.optim.Adam(unique_parameters(networks), amsgrad=True)
+    elif change == "hook":
+        optimizer.register_step_post_hook(lambda *_: None)
+    elif change == "unreached":
+        optimizer.add_param_group({"params": [nn.Parameter(torch.ones(2))]})
+    else:
+        optimizer = type("MyAdam", (torch.optim.Adam,), {})(unique_parameters(networks))
+    learner = TorchLearner(networks, optimizer)
+    learner.networks["actor"](torch.ones(1, 4)).sum().backward()
+    learner.networks["critic"](torch.ones(1, 4)).sum().backward()
+    assert torch_backend._FlatAdamStep.bound_to(optimizer) is None
+    assert run(learner)["n_updates"] == 9
+
+
+def test_without_the_fused_kernel_the_plain_path_gives_the_same(monkeypatch):
+    networks, plain = actor_critic(), actor_critic()
+    run(TorchLearner(networks, adam(networks)))
+    monkeypatch.setattr(torch_backend, "_fused_adam_works", lambda: False)
+    run(TorchLearner(plain, adam(plain)))
+    assert max_difference(networks, plain) < 2e-6
+
+
+def test_metrics_are_means_over_the_last_epoch():
+    networks = actor_critic()
+    calls = []
+
+    def loss(ops, nets, batch, scalars):
+        calls.append(float(len(calls)))
+        value, _ = ppo_loss(ops, nets, batch, scalars)
+        return value, {"call": torch.tensor(calls[-1])}
+
+    metrics = run(TorchLearner(networks, adam(networks)), loss=loss)
+    assert metrics["call"] == pytest.approx(7.0)  # updates 6, 7, 8
+    assert metrics["n_updates"] == 9
+    assert metrics["grad_norm"] > 0
+
+
+@pytest.mark.parametrize("bad_update", [0, 4])
+def test_a_non_finite_loss_is_named_and_its_update_not_made(bad_update):
+    networks = actor_critic()
+    learner = TorchLearner(networks, adam(networks))
+    seen = []
+
+    def loss(ops, nets, batch, scalars):
+        value, metrics = ppo_loss(ops, nets, batch, scalars)
+        seen.append(value)
+        return value * (float("nan") if len(seen) == bad_update + 1 else 1.0), metrics
+
+    with pytest.raises(NonFiniteError, match=f"update {bad_update + 1} of 9"):
+        run(learner, loss=loss)
+    assert all(torch.isfinite(p).all() for p in unique_parameters(networks))
+    assert {float(s["step"]) for s in learner.optimizer.state.values()} == ({float(bad_update)} if bad_update else set())
+
+
+def test_the_learning_rate_keeps_the_ratio_of_groups():
+    networks = actor_critic()
+    learner = TorchLearner(networks, two_groups(networks))
+    assert learner.learning_rate == 1e-3
+    learner.learning_rate = 1e-8
+    learner.learning_rate = 2e-3
+    assert [group["lr"] for group in learner.optimizer.param_groups] == pytest.approx([2e-3, 6e-3])
+
+
+# -- modes, randomness ---------------------------------------------------------------------------------------------
+
+
+def with_dropout():
+    torch.manual_seed(0)
+    return {"actor": nn.Sequential(nn.Linear(4, 16), nn.Dropout(0.5), nn.Linear(16, 2)), "critic": mlp(1)}
+
+
+def test_dropout_draws_from_our_stream_and_leaves_the_users_generator_alone():
+    results = []
+    for user_seed in (1, 2):
+        networks = with_dropout()
+        torch.manual_seed(user_seed)
+        run(TorchLearner(networks, adam(networks)))
+        results.append((networks, torch.rand(1)))
+        torch.manual_seed(user_seed)
+        assert torch.equal(results[-1][1], torch.rand(1))
+    assert max_difference(results[0][0], results[1][0]) == 0.0
+
+
+def test_acting_is_in_evaluation_mode_and_restores_each_flag():
+    networks = with_dropout()
+    networks["actor"][0].eval()
+    learner = TorchLearner(networks, adam(networks))
+    x = np.ones((2, 4), np.float32)
+    np.testing.assert_array_equal(learner.forward("actor", x), learner.forward("actor", x))
+    assert [module.training for module in networks["actor"].modules()] == [True, False, True, True]
+    modes = []
+
+    def loss(ops, nets, batch, scalars):
+        modes.append(nets["actor"][1].training)
+        return ppo_loss(ops, nets, batch, scalars)
+
+    run(learner, loss=loss)
+    assert all(modes)
+
+
+# -- acting on the host ----------------------------------------------------------------------------------------------
+
+
+def dense_stacks():
+    torch.manual_seed(0)
+    for activation in (nn.Tanh(), nn.ReLU(), nn.Sigmoid(), nn.ELU(0.7), nn.LeakyReLU(0.2), nn.Identity()):
+        yield nn.Sequential(nn.Linear(4, 8), activation, nn.Linear(8, 3, bias=False), nn.Tanh())
+    yield nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.Tanh(), nn.ReLU(), nn.Linear(8, 3))
+
+
+@pytest.mark.parametrize("stack", dense_stacks(), ids=str)
+def test_a_dense_stack_acts_on_the_host_and_sees_updates(stack):
+    learner = TorchLearner({"actor": stack}, torch.optim.SGD(stack.parameters(), lr=0.1))
+    host = learner.acting_forward("actor")
+    assert isinstance(host, HostMLP)
+    x = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
+    for _ in range(2):
+        np.testing.assert_allclose(host(x), learner.forward("actor", x), rtol=1e-4, atol=1e-6)
+        with torch.no_grad():
+            for parameter in stack.parameters():
+                parameter.add_(0.1)
+
+
+def hooked(stack):
+    stack[0].register_forward_hook(lambda module, args, output: output * 2)
+    return stack
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        hooked(mlp(2)),
+        nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2)),
+        nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 2)),
+        type("Mine", (nn.Sequential,), {})(nn.Linear(4, 2)),
+        mlp(2).double(),
+    ],
+    ids=["hook", "dropout", "layer norm", "subclass", "float64"],
+)
+def test_anything_else_acts_through_the_module(module):
+    learner = TorchLearner({"actor": module}, torch.optim.SGD(module.parameters(), lr=0.1))
+    assert not isinstance(learner.acting_forward("actor"), HostMLP)
+
+
+def test_rebound_parameters_are_noticed_when_asked_again():
+    networks = actor_critic()
+    learner = TorchLearner(networks, adam(networks))
+    host = learner.acting_forward("actor")
+    assert learner.acting_forward("actor") is host
+    networks["actor"].load_state_dict(mlp(2, seed=5).state_dict(), assign=True)
+    x = np.ones((1, 4), np.float32)
+    np.testing.assert_allclose(learner.acting_forward("actor")(x), learner.forward("actor", x), rtol=1e-5)
+
+
+# -- parity ----------------------------------------------------------------------------------------------------------
+
+
+def numpy_networks(state):
+    def network(layers):
+        def forward(x):
+            for index in ("0", "2", "4"):
+                x = x @ layers[f"{index}.weight"].T + layers[f"{index}.bias"]
+                x = np.tanh(x) if index != "4" else x
+            return x
+
+        return forward
+
+    return {name: network(layers) for name, layers in state.items()}
+
+
+def test_numpy_and_torch_agree_on_loss_and_gradient():
+    networks = actor_critic()
+    learner = TorchLearner(networks, adam(networks))
+    data = window(24)
+    state = {
+        name: {key: array.astype(np.float64) for key, array in layers.items()}
+        for name, layers in learner.state_dict()["networks"].items()
+    }
+
+    def numpy_loss():
+        return float(ppo_loss(NumpyOps(), numpy_networks(state), data, SCALARS)[0])
+
+    loss, gradients = learner.loss_and_gradients(ppo_loss, data, SCALARS)
+    assert loss == pytest.approx(numpy_loss(), abs=1e-5)
+    rng = np.random.default_rng(0)
+    for name, layers in state.items():
+        for key, array in layers.items():
+            for index in rng.integers(0, array.size, 6):
+                flat, value = array.reshape(-1), array.reshape(-1)[index]
+                flat[index] = value + 1e-5
+                above = numpy_loss()
+                flat[index] = value - 1e-5
+                slope = (above - numpy_loss()) / 2e-5
+                flat[index] = value
+                assert gradients[name][key].reshape(-1)[index] == pytest.approx(slope, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("exp", 1), ("tanh", 1), ("softplus", 1), ("abs", 1), ("square", 1), ("mean", 1), ("sum_last", 1),
+        ("log_softmax", 1), ("stop_gradient", 1), ("minimum", 2), ("maximum", 2),
+    ],
+)  # fmt: skip
+def test_operations_agree_with_numpy(name, arguments):
+    inputs = [np.random.default_rng(i).standard_normal((3, 4)) for i in range(arguments)]
+    expected = getattr(NumpyOps(), name)(*inputs)
+    np.testing.assert_allclose(getattr(TorchOps(), name)(*map(torch.from_numpy, inputs)), expected, rtol=1e-12)
+
+
+def test_operations_with_other_arguments_agree_with_numpy():
+    x, index = np.random.default_rng(0).standard_normal((3, 4)), np.array([2, 0, 3])
+    for ops, a, i in ((NumpyOps(), x, index), (TorchOps(), torch.from_numpy(x), torch.from_numpy(index))):
+        np.testing.assert_allclose(ops.clip(a, -0.5, 0.5), np.clip(x, -0.5, 0.5))
+        np.testing.assert_allclose(ops.where(a > 0, a, 0.0), np.maximum(x, 0.0))
+        np.testing.assert_allclose(ops.take_last(a, i), x[[0, 1, 2], index])
+        np.testing.assert_allclose(ops.squeeze_last(a[:, :1]), x[:, 0])
+        np.testing.assert_allclose(ops.concat_last([a, a]), np.concatenate([x, x], -1))
+
+
+# -- state -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make_optimizer", [adam, two_groups, sgd])
+def test_saved_and_loaded_the_run_goes_on_identically(make_optimizer):
+    networks = actor_critic()
+    learner = TorchLearner(networks, make_optimizer(networks))
+    run(learner)
+    other_networks = {"actor": mlp(2, 7), "critic": mlp(1, 8)}
+    other = TorchLearner(other_networks, make_optimizer(other_networks))
+    other.load_state_dict(learner.state_dict())
+    assert run(learner, seed=1) == run(other, seed=1)
+    assert max_difference(networks, other_networks) == 0.0
+
+
+def test_other_architectures_are_refused_whole_and_named():
+    networks = actor_critic()
+    learner = TorchLearner(networks, adam(networks))
+    before = learner.state_dict()["networks"]
+    wider = {"actor": mlp(2, 5), "critic": nn.Sequential(nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 1))}
+    with pytest.raises(ArchitectureMismatch) as caught:
+        learner.load_state_dict(TorchLearner(wider, adam(wider)).state_dict(), source="there.zip")
+    assert "there.zip" in str(caught.value)
+    assert "critic.0.weight is (32, 4) there and (16, 4) here" in str(caught.value)
+    for name, layers in learner.state_dict()["networks"].items():
+        for key, array in layers.items():
+            np.testing.assert_array_equal(array, before[name][key])
+
+
+def test_moments_of_another_optimizer_are_refused_before_anything_is_loaded():
+    networks, others = actor_critic(), {"actor": mlp(2, 5), "critic": mlp(1, 6)}
+    learner, other = TorchLearner(networks, adam(networks)), TorchLearner(others, sgd(others))
+    with pytest.raises(ArchitectureMismatch, match="SGD"):
+        learner.load_state_dict(other.state_dict())
+    assert max_difference(networks, actor_critic()) == 0.0
+
+
+def test_perturbation_multiplies_every_weight_once():
+    networks = shared_trunk()
+    before = copy.deepcopy(networks)
+    TorchLearner(networks, adam(networks)).perturb(0.1, np.random.default_rng(0))
+    factors = [
+        (p / q).detach().numpy().ravel()
+        for p, q in zip(unique_parameters(networks), unique_parameters(before), strict=True)
+    ]
+    assert np.std(np.concatenate(factors)) == pytest.approx(0.1, rel=0.15)
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
+def test_a_network_that_nobody_trains_is_refused():
+    networks = actor_critic()
+    with pytest.raises(ConfigError, match="no parameter of critic"):
+        TorchLearner(networks, torch.optim.Adam(networks["actor"].parameters()))
+
+
+def test_a_recurrent_network_is_refused():
+    networks = {"actor": nn.Sequential(nn.LSTM(4, 2))}
+    with pytest.raises(ConfigError, match=r"recurrent layer \(LSTM\)"):
+        TorchLearner(networks, adam(networks))
