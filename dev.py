@@ -21,7 +21,7 @@ EXTRAS = {"demo": "torch,report", "test": "torch,report,test", "lock": "torch,re
 
 
 def main() -> int:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  (this file is what an older Python gets to see)
         return fail(f"tensor-optix needs Python 3.11 or newer; this is {sys.version.split()[0]}")
     command, *arguments = sys.argv[1:] or ["help"]
     if command not in EXTRAS:

@@ -37,6 +37,7 @@ PUBLIC_NAMES: dict[str, str] = {
         "tensor_optix.optimizers.no_tuning": "NoTuning",
         "tensor_optix.pipeline.batch_pipeline": "BatchPipeline",
         "tensor_optix.quick": "make_agent",
+        "tensor_optix.testing.check_agent": "check_agent",
         "tensor_optix.errors": (
             "AgentError ArchitectureMismatch CheckpointError ConfigError EnvError MissingDependency NonFiniteError "
             "TensorOptixError"
@@ -45,24 +46,27 @@ PUBLIC_NAMES: dict[str, str] = {
     for name in names.split()
 }
 
-_FRAMEWORK_OF_PREFIX = {"torch_": ("torch", "torch"), "tf_": ("tensorflow", "tf"), "flax_": ("flax", "jax")}
+_EXTRA_OF = {"torch": "torch", "tensorflow": "tf", "jax": "jax", "flax": "jax", "optax": "jax", "matplotlib": "report"}
 
 
 def load(name: str) -> Any:
-    """The object behind a public name; for a missing framework, a stand-in that says so when it is used."""
-    module = PUBLIC_NAMES[name]
+    """The object behind a public name; without its framework, a stand-in that refuses to be used."""
     try:
-        return getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        library, extra = _framework_of(module)
-        if library is None or error.name is None or error.name.split(".")[0] != library:
-            raise
-        return _unavailable(name, f"{name} needs {library}, which is not installed: {install_hint(extra)}")
+        return getattr(importlib.import_module(PUBLIC_NAMES[name]), name)
+    except MissingDependency as error:
+        return _unavailable(name, f"{name}: {error}")
 
 
-def _framework_of(module: str) -> tuple[str | None, str]:
-    file = module.rsplit(".", 1)[-1]
-    return next((entry for prefix, entry in _FRAMEWORK_OF_PREFIX.items() if file.startswith(prefix)), (None, ""))
+def names_below(package: str) -> list[str]:
+    """The public names that live in ``package``."""
+    return [name for name, module in PUBLIC_NAMES.items() if module.startswith(f"{package}.")]
+
+
+def missing(library: str) -> MissingDependency:
+    """What to raise when ``library`` cannot be imported."""
+    return MissingDependency(
+        f"{library} is needed here and is not installed: {install_hint(_EXTRA_OF[library])}", name=library
+    )
 
 
 def _unavailable(name: str, message: str) -> type:

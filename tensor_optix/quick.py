@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import gymnasium as gym
 
-from tensor_optix._about import install_hint
 from tensor_optix.algorithms.spaces import PPO_SPACE
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.callbacks import LoopCallback
@@ -19,15 +18,13 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.core.reporting import Reporter
 from tensor_optix.core.rng import RandomStreams, fresh_seed
-from tensor_optix.core.types import HyperparamSet
-from tensor_optix.errors import CheckpointError, ConfigError, MissingDependency, nearest
+from tensor_optix.errors import CheckpointError, ConfigError, nearest
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.storage import FileSystem, RunDirectory
 
 WINDOW_SIZE = 2048
 HIDDEN = (64, 64)
-FIRST_POLICY_GAIN = 0.01
 
 
 @dataclass(frozen=True)
@@ -68,24 +65,12 @@ def make_agent(
     _choose("algorithm", algorithm, ("auto", "ppo"))
     _choose("backend", backend, ("auto", "torch"))
     n_inputs, n_actions = _dense_spaces(env)
-    try:
-        import torch
-
-        from tensor_optix.algorithms.torch_networks import mlp
-        from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingDependency(f"training needs PyTorch, which is not installed: {install_hint('torch')}") from error
     hyperparams = {**PPO_SPACE.defaults, **PPO_SPACE.checked(overrides, owner="PPO")}
+    from tensor_optix.algorithms.torch_networks import dense_ppo
+
     streams = RandomStreams(fresh_seed() if seed is None else seed)
-    actor_seed, critic_seed = (streams.counter_seed(f"initial {name}") for name in ("actor", "critic"))
-    actor = mlp(n_inputs, HIDDEN, n_actions, last_gain=FIRST_POLICY_GAIN, seed=actor_seed)
-    critic = mlp(n_inputs, HIDDEN, 1, last_gain=1.0, seed=critic_seed)
-    optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=hyperparams["learning_rate"])
-    # networks this small are faster on a CPU, and on one thread, than anywhere else
-    torch.set_num_threads(1)
-    return TorchPPOAgent(actor, critic, optimizer, HyperparamSet(hyperparams), device="cpu")
+    seeds = (streams.counter_seed("initial actor"), streams.counter_seed("initial critic"))
+    return dense_ppo(n_inputs, n_actions, HIDDEN, hyperparams, seeds=seeds)
 
 
 def prepare(
@@ -134,8 +119,8 @@ def plan_lines(optimizer: RLOptimizer) -> list[str]:
         f"plan   {plan['environment']}   seed {plan['seed']}",
         f"       PPO on PyTorch, CPU, 1 thread; dense {hidden} tanh networks, windows of {WINDOW_SIZE} steps",
         f"       {hyperparams}",
-        f"       stops when nothing more is gained: {config.dormant_threshold} scores in a row without a gain above "
-        "the noise, or every episode at the same, best return" + "".join(f"; at the latest at {x}" for x in at_the_latest),
+        f"       stops when {config.dormant_threshold} scores in a row bring no gain above the noise, or every "
+        "episode ends at the same, best return" + "".join(f"; at the latest at {limit}" for limit in at_the_latest),
         f"       change any of it: --set name=value     {optimizer.run_dir}",
     ]
 
@@ -151,7 +136,7 @@ def load(run_dir: str | Path) -> LoadedRun:
     env_id = details.get("env_id") if isinstance(details, dict) else None
     if not isinstance(env_id, str) or details != _details(env_id):
         raise CheckpointError(
-            directory.path, "was made with an agent of its own; build that agent and use CheckpointRegistry.load_best"
+            directory.path, "was made with an agent of its own; build it again and use CheckpointRegistry.load_best"
         )
     pipeline = BatchPipeline(env_id=env_id, window_size=WINDOW_SIZE)
     agent = make_agent(pipeline, seed=0)
@@ -172,7 +157,7 @@ def _dense_spaces(env: HasSpaces) -> tuple[int, int]:
     if not isinstance(actions, gym.spaces.Discrete):
         raise ConfigError(f"the built-in agent is PPO for Discrete actions so far; this environment has {actions}")
     if not isinstance(observations, gym.spaces.Box) or len(observations.shape) != 1:
-        raise ConfigError(f"built-in networks take flat observation vectors so far; this environment has {observations}")
+        raise ConfigError(f"built-in networks take flat observation vectors so far; this one has {observations}")
     return int(observations.shape[0]), int(actions.n)
 
 

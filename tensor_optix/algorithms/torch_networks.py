@@ -1,21 +1,45 @@
-"""Networks that fit an environment, for users who bring none (PyTorch)."""
+"""Networks and agents that fit an environment, for users who bring none (PyTorch)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import sqrt
+from typing import Any
 
-import torch
-from torch import nn
+from tensor_optix._lazy import missing
+
+try:
+    import torch
+    from torch import nn
+except ModuleNotFoundError as error:
+    raise missing("torch") from error
+
+from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
+from tensor_optix.core.types import HyperparamSet
 
 HIDDEN_GAIN = sqrt(2)
+FIRST_POLICY_GAIN = 0.01  # a first policy that prefers no action
+
+
+def dense_ppo(
+    n_inputs: int, n_actions: int, hidden: Sequence[int], hyperparams: Mapping[str, Any], *, seeds: tuple[int, int]
+) -> TorchPPOAgent:
+    """PPO with two dense networks on one CPU thread: networks this small are slower anywhere else.
+
+    seeds: of the initial weights of actor and critic.
+    """
+    torch.set_num_threads(1)
+    actor = mlp(n_inputs, hidden, n_actions, last_gain=FIRST_POLICY_GAIN, seed=seeds[0])
+    critic = mlp(n_inputs, hidden, 1, last_gain=1.0, seed=seeds[1])
+    optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=hyperparams["learning_rate"])
+    return TorchPPOAgent(actor, critic, optimizer, HyperparamSet(dict(hyperparams)), device="cpu")
 
 
 def mlp(n_inputs: int, hidden: Sequence[int], n_outputs: int, *, last_gain: float, seed: int) -> nn.Sequential:
     """Dense tanh network with orthogonal initial weights and zero biases (Andrychowicz et al. 2021).
 
-    last_gain: scale of the output layer; 0.01 makes a first policy that prefers no action.
+    last_gain: scale of the output layer.
     """
     generator = torch.Generator().manual_seed(seed)
     sizes = [n_inputs, *hidden, n_outputs]

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from tensor_optix._lazy import missing
+
+try:
+    import torch
+    from torch import nn
+except ModuleNotFoundError as error:
+    raise missing("torch") from error
 
 from tensor_optix.algorithms.ppo import PPOAgent
 from tensor_optix.backends.torch_backend import TorchLearner, chosen_device

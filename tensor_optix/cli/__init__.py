@@ -1,1 +1,51 @@
 """The command line: one file a verb."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Annotated, TextIO
+
+import typer
+
+from tensor_optix._about import VERSION
+from tensor_optix.cli.eval import evaluate
+from tensor_optix.cli.failures import say
+from tensor_optix.cli.train import train
+
+app = typer.Typer(
+    name="tensor-optix",
+    help="A training loop that needs no babysitter: it trains until nothing more is to be gained, and says why.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("train")(train)
+app.command("eval")(evaluate)
+
+
+def main() -> None:
+    """Run the program. Its name does not depend on how it was started."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without "█" shows "?", and the run goes on
+    warnings.showwarning = _show_warning
+    app(prog_name="tensor-optix")
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"tensor-optix {VERSION}")
+        raise typer.Exit
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int,
+    file: TextIO | None = None, line: str | None = None,
+) -> None:  # fmt: skip
+    """A library's warning as one line on stderr, without what could steer a terminal."""
+    say(f"warning: {message}")

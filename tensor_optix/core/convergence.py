@@ -106,7 +106,8 @@ class PatienceRule(ConvergenceRule):
             "noise": noise, "margin": margin, "misses": float(self._backoff.misses),
             "learned": float(self._learned), "ceiling_streak": float(self._ceiling.streak),
         }  # fmt: skip
-        return Judgement(state, verdict, improved and not is_first, degraded, self._backoff.interval, explanation, evidence)
+        news = improved and not is_first
+        return Judgement(state, verdict, news, degraded, self._backoff.interval, explanation, evidence)
 
     def _improvement(self, smoothed: float, noise: float) -> tuple[bool, float]:
         margin = max(self._config.improvement_margin, self._config.noise_k * noise)
@@ -138,17 +139,20 @@ class PatienceRule(ConvergenceRule):
         return state, verdict, f"{misses} of {config.dormant_threshold} scores without a gain above the noise"
 
 
-def has_learned(scores: Sequence[float], *, width: int = 5, sigmas: float = 6.0) -> bool:
+def has_learned(scores: Sequence[float], *, start: int = 2, width: int = 5, sigmas: float = 5.0) -> bool:
     """True when the best level seen lies clearly above the starting level.
 
-        R = max mean of ``width`` consecutive scores - mean of the first ``width``;    R > 6 · σ̂ · √(2 / width)
+        R = max mean of ``width`` consecutive scores - mean of the first ``start``
+        R > 5 · sd · √(1 / start + 1 / width),    sd² = mean((y_i - y_{i-1})²) / 2   (von Neumann et al. 1941)
 
-    Scores that never varied (σ̂ = 0, R = 0) have not been learned, however high they are.
+    This sd, unlike ``noise_sd``, sees rare jumps: a success now and then is not learning yet. Scores that never
+    varied (R = 0) have not been learned, however high they are.
     """
-    if len(scores) < 2 * width:
+    if len(scores) < start + width:
         return False
-    gain = best_mean(scores, width) - float(np.mean(scores[:width]))
-    return gain > sigmas * noise_sd(scores) * math.sqrt(2 / width)
+    gain = best_mean(scores, width) - float(np.mean(scores[:start]))
+    sd = math.sqrt(float(np.mean(np.square(np.diff(scores)))) / 2)
+    return gain > sigmas * sd * math.sqrt(1 / start + 1 / width)
 
 
 @dataclass(frozen=True)
@@ -214,8 +218,7 @@ class FallAlarm:
 
 def ended_episodes(data: EpisodeData) -> list[EndedEpisode]:
     """The env episodes that ended in this window, in row order."""
-    ends = [row for row, done in enumerate(data.dones) if done]
     return [
         EndedEpisode(episode_return, data.truncated[row] and not data.terminated[row])
-        for row, episode_return in zip(ends, data.episode_returns, strict=False)
+        for row, episode_return in zip(data.ended_rows, data.episode_returns, strict=False)
     ]

@@ -98,7 +98,7 @@ class ReturnEvaluator(BaseEvaluator):
 
     def _ended(self, data: EpisodeData) -> tuple[list[float], list[int]]:
         """Returns and lengths of the episodes that ended here; counted by ourselves for pipelines that do not."""
-        if data.episode_returns or not any(data.dones):
+        if data.episode_returns or not data.ended_rows:
             self._carry(data)
             return list(data.episode_returns), list(data.episode_lengths)
         return self._carry(data)
@@ -160,8 +160,8 @@ class _Pool:
 
 def _steps_since_start(data: EpisodeData) -> list[int]:
     """For every episode that ended here: rows from the start of its segment to its end."""
-    dones = data.dones
-    return [row - start + 1 for start, stop in data.row_ranges for row in range(start, stop) if dones[row]]
+    starts = np.array([start for start, _ in data.row_ranges])
+    return [row - int(starts[starts <= row].max()) + 1 for row in data.ended_rows]
 
 
 def _window_metrics(data: EpisodeData, diagnostics: dict[str, Any]) -> dict[str, float]:

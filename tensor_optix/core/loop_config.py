@@ -10,6 +10,7 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.errors import ConfigError, nearest
 
 OFF_POLICY_DORMANT_THRESHOLD = 15
+_FRACTIONS = ("max_time", "backoff_factor", "improvement_margin", "noise_k")
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class LoopConfig:
             return
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(f"{name} must be a number, got {value!r}")
-        if isinstance(_default(name), int) and value != int(value):
+        if name not in _FRACTIONS and value != int(value):
             raise ConfigError(f"{name} must be a whole number, got {value!r}")
         if not value >= at_least:
             raise ConfigError(f"{name} must be at least {at_least}, got {value!r}")

@@ -92,7 +92,7 @@ class LoopController:
         self._trained_with = HyperparamSet({})  # H_{k-1}
         self._is_scored = True  # P_k
         self._is_restored = True
-        self._notes: list[str] = []
+        self._evaluation = FinalEvaluation(parts.pipeline, parts.evaluator, parts.streams)
         self._budget = self._continued = Budget()
         self._is_introduced = False
         self._seconds_before = 0.0
@@ -169,7 +169,7 @@ class LoopController:
         self._running_since = now
         self._is_restored = False
         self._is_scored = True
-        self._notes = []
+        self._evaluation.notes.clear()
         self._continued = Budget()
         self._follow(self._parts.agent)
         self._budget = Budget.from_here(
@@ -339,7 +339,7 @@ class LoopController:
             run_dir=self._parts.files.path,
             best_snapshot=snapshot,
             seed=self._parts.streams.seed,
-            notes=tuple(self._notes),
+            notes=tuple(dict.fromkeys(self._evaluation.notes)),
         )
         self._decide("stopped", explanation, {"reason": reason.value})
         self._parts.files.summarise(summary_of(result))
@@ -351,10 +351,7 @@ class LoopController:
         """The policy of the last learn call joins the choice of the best, where it can be scored."""
         if self._is_scored:
             return
-        metrics = self._evaluation.last_policy(self._agent)
-        if metrics is None:
-            self._notes.append("the policy of the last learn call could not be scored and was not considered")
-        self._keep(metrics)
+        self._keep(self._evaluation.last_policy(self._agent))
         self._is_scored = True
 
     def _restore_best(self) -> None:
@@ -366,16 +363,9 @@ class LoopController:
         episodes = self._config.evaluation_episodes
         if reason in _SIGNALS or self.best_snapshot is None or not episodes:
             return None, 0
-        score, steps = self._evaluation.best_policy(
+        return self._evaluation.best_policy(
             self._parts.agent, episodes=episodes, cut_short=lambda: self._requests.reason in _SIGNALS
         )
-        if score is None:
-            self._notes.append("the best policy could not be scored on fresh seeds")
-        return score, steps
-
-    @property
-    def _evaluation(self) -> FinalEvaluation:
-        return FinalEvaluation(self._parts.pipeline, self._parts.evaluator, self._parts.streams)
 
     def _fail(self, error: BaseException) -> None:
         """Nothing half-written stays behind: a run without a snapshot is removed, another one says how it ended."""

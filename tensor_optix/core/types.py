@@ -64,7 +64,8 @@ class EpisodeData:
     final_observations: row -> true successor, for the rows whose successor is not the next row (ends of env
     episodes and of segments).
     episode_returns, episode_lengths: of the env episodes that ended in this window, in row order, counted from
-    their own reset even where that lies windows ago.
+    their own reset even where that lies windows ago; episode_ends: the row at which each of them ended. (An episode
+    that a failing environment cut short is done at its last row, too, but is none of these.)
     """
 
     observations: Any
@@ -85,6 +86,7 @@ class EpisodeData:
     final_observations: dict[int, Any] = field(default_factory=dict)
     episode_returns: list[float] = field(default_factory=list)
     episode_lengths: list[int] = field(default_factory=list)
+    episode_ends: list[int] | None = None
 
     @property
     def dones(self) -> list[bool]:
@@ -105,6 +107,13 @@ class EpisodeData:
     def row_ranges(self) -> list[tuple[int, int]]:
         """The row range of each environment; the whole window when there is only one."""
         return self.segments if self.segments is not None else [(0, self.length)]
+
+    @property
+    def ended_rows(self) -> list[int]:
+        """The row at which each env episode ended; every done row where the pipeline says nothing."""
+        if self.episode_ends is not None:
+            return self.episode_ends
+        return [row for row, done in enumerate(self.dones) if done]
 
     @property
     def boundary_rows(self) -> np.ndarray:

@@ -68,7 +68,6 @@ class EnvRunner:
             type(observation) is not np.ndarray
             or observation.shape != self.shape
             or observation.dtype != self.dtype
-            or not self.steps
         ):
             observation = self._checked(observation)
         if type(reward) is not float:

@@ -88,10 +88,6 @@ class HandedOverEnv(EnvSource):
         clone.close()
         return None
 
-    def release(self, env: Env) -> None:
-        if env is not self._env:
-            super().release(env)
-
 
 def env_source(env: Any, env_id: str | None) -> EnvSource:
     """The source that ``env`` (an environment or a factory) or ``env_id`` stands for. Raises ConfigError."""

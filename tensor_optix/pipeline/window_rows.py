@@ -27,6 +27,7 @@ class WindowRows:
         self.final_observations: dict[int, np.ndarray] = {}
         self.episode_returns: list[float] = []
         self.episode_lengths: list[int] = []
+        self.episode_ends: list[int] = []
         self._observations = np.empty((capacity, *shape), dtype=dtype)
         self._actions = np.empty(0)
         self._action_dtype = action_dtype
@@ -67,6 +68,7 @@ class WindowRows:
         self.final_observations[self.length - 1] = final_observation
         self.episode_returns.append(episode_return)
         self.episode_lengths.append(episode_length)
+        self.episode_ends.append(self.length - 1)
         self._begin_episode()
 
     def cut_episode(self, last_observation: np.ndarray) -> None:
@@ -96,6 +98,7 @@ class WindowRows:
             final_observations=dict(self.final_observations),
             episode_returns=self.episode_returns,
             episode_lengths=self.episode_lengths,
+            episode_ends=self.episode_ends,
         )
 
     def _begin_episode(self) -> None:

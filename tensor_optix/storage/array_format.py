@@ -52,10 +52,10 @@ def pack_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def describe_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """``{name: {"dtype", "shape"}}``, for the manifest and for comparing with it."""
+    """``{name: {"dtype", "shape"}}`` by name, for the manifest and for comparing with it."""
     return {
         name: {"dtype": _DTYPE_NAMES[_little_endian(array)], "shape": list(array.shape)}
-        for name, array in arrays.items()
+        for name, array in sorted(arrays.items())
     }
 
 

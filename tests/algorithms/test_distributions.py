@@ -3,7 +3,12 @@ import math
 import numpy as np
 import pytest
 
-from tensor_optix.algorithms.distributions import categorical_entropy, categorical_log_prob, sample_categorical, softmax
+from tensor_optix.algorithms.distributions import (
+    categorical_entropy,
+    categorical_log_prob,
+    sample_categorical,
+    softmax,
+)
 from tensor_optix.backends.numpy_backend import NumpyOps
 
 OPS = NumpyOps()

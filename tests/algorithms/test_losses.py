@@ -41,7 +41,8 @@ def test_policy_change_measures_kl_and_clipping():
 
 
 def test_the_ppo_loss_adds_its_three_terms():
-    networks = {"actor": lambda x: np.log([[0.75, 0.25], [0.5, 0.5]]) + 3.0, "critic": lambda x: np.array([[1.0], [2.0]])}
+    logits, values = np.log([[0.75, 0.25], [0.5, 0.5]]) + 3.0, np.array([[1.0], [2.0]])
+    networks = {"actor": lambda x: logits, "critic": lambda x: values}
     batch = {
         "observation": np.zeros((2, 1)), "action": np.array([0, 1]), "log_prob": np.log([0.5, 0.5]),
         "advantage": np.array([1.0, -1.0]), "return": np.array([0.0, 0.0]),

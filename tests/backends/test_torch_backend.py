@@ -15,6 +15,7 @@ from tensor_optix.backends.torch_backend import TorchLearner, TorchOps  # noqa: 
 from tensor_optix.core.trajectory_buffer import minibatch_rows  # noqa: E402
 from tensor_optix.errors import ArchitectureMismatch, ConfigError, NonFiniteError  # noqa: E402
 
+torch.set_num_threads(1)  # threads cost more than they give at these sizes
 SCALARS = {"clip_ratio": 0.2, "vf_coef": 0.5, "entropy_coef": 0.01}
 
 
@@ -85,7 +86,7 @@ def reference_run(networks, optimizer):
 
 def max_difference(networks, others):
     pairs = zip(unique_parameters(networks), unique_parameters(others), strict=True)
-    return max(float((p - q).abs().max()) for p, q in pairs)
+    return max(float((p - q).detach().abs().max()) for p, q in pairs)
 
 
 # -- training -----------------------------------------------------------------------------------------------------
@@ -127,7 +128,7 @@ def test_after_a_run_the_users_tensors_and_optimizer_are_their_own_again():
 
     elsewhere = copy.deepcopy(networks)
     other = adam(elsewhere)
-    other.load_state_dict(optimizer.state_dict())
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     for nets, opt in ((networks, optimizer), (elsewhere, other)):  # the user's own step afterwards
         sum(module(torch.ones(3, 4)).sum() for module in nets.values()).backward()
         opt.step()
@@ -203,7 +204,7 @@ def test_a_non_finite_loss_is_named_and_its_update_not_made(bad_update):
     with pytest.raises(NonFiniteError, match=f"update {bad_update + 1} of 9"):
         run(learner, loss=loss)
     assert all(torch.isfinite(p).all() for p in unique_parameters(networks))
-    assert {float(s["step"]) for s in learner.optimizer.state.values()} == ({float(bad_update)} if bad_update else set())
+    assert all(float(state["step"]) == bad_update for state in learner.optimizer.state.values())
 
 
 def test_the_learning_rate_keeps_the_ratio_of_groups():
@@ -262,7 +263,7 @@ def dense_stacks():
     yield nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.Tanh(), nn.ReLU(), nn.Linear(8, 3))
 
 
-@pytest.mark.parametrize("stack", dense_stacks(), ids=str)
+@pytest.mark.parametrize("stack", list(dense_stacks()), ids=str)
 def test_a_dense_stack_acts_on_the_host_and_sees_updates(stack):
     learner = TorchLearner({"actor": stack}, torch.optim.SGD(stack.parameters(), lr=0.1))
     host = learner.acting_forward("actor")
@@ -276,7 +277,7 @@ def test_a_dense_stack_acts_on_the_host_and_sees_updates(stack):
 
 
 def hooked(stack):
-    stack[0].register_forward_hook(lambda module, args, output: output * 2)
+    stack[0].register_forward_hook(lambda module, args, output: None)  # it only looks, but it wants to see every call
     return stack
 
 
@@ -420,7 +421,7 @@ def test_perturbation_multiplies_every_weight_once():
     assert np.std(np.concatenate(factors)) == pytest.approx(0.1, rel=0.15)
 
 
-# -- what is refused ---------------------------------------------------------------------------------------------------
+# -- what is refused ----------------------------------------------------------------------------------------------
 
 
 def test_a_network_that_nobody_trains_is_refused():

@@ -14,7 +14,7 @@ SPACE = Space(
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_one():
-    with pytest.raises(ConfigError, match=r"unknown hyperparameter 'learning_rat' for PPO\. Did you mean 'learning_ra"):
+    with pytest.raises(ConfigError, match=r"unknown hyperparameter 'learning_rat' for PPO\. Did you mean 'learning"):
         SPACE.checked({"learning_rat": 1e-3}, owner="PPO")
     with pytest.raises(ConfigError, match="It knows: learning_rate, gamma"):
         SPACE.checked({"zzz": 1})

@@ -32,7 +32,8 @@ def test_credit_does_not_cross_a_segment():
     together, _ = compute_gae(
         rewards, values, dones, terminated=dones, next_values=successors, segments=[(0, 2), (2, 4)]
     )
-    apart = [compute_gae(rewards[i:i + 2], values[i:i + 2], dones[:2], last_value=successors[i + 1])[0] for i in (0, 2)]
+    halves = (slice(0, 2), slice(2, 4))
+    apart = [compute_gae(rewards[h], values[h], dones[h], last_value=successors[h][1])[0] for h in halves]
     np.testing.assert_allclose(together, np.concatenate(apart), rtol=1e-6)
     each, _ = compute_gae(rewards, values, dones, last_value=[9.0, 8.0], segments=[(0, 2), (2, 4)])
     np.testing.assert_allclose(each, together, rtol=1e-6)

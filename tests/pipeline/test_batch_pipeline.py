@@ -229,6 +229,7 @@ def test_an_env_lost_in_the_first_row_of_a_window_leaves_no_trace_in_it():
     assert first.dones == [False, False]
     assert second.observations[:, 0].tolist() == [0, 1]
     assert (second.dones, second.metadata) == ([False, False], {"env_episode_steps_before": 0})
+    assert second.episode_starts == [0]
 
 
 @pytest.mark.parametrize("at_step", [0, 1, 3])
@@ -237,6 +238,20 @@ def test_an_env_that_always_fails_is_replaced_three_times_in_a_row(at_step):
     with pytest.raises(EnvError, match="env episode 3"):
         take(pipeline, 1)
     assert pipeline.health == {"env_rebuilt": 3}
+
+
+def test_an_env_episode_that_ends_by_itself_starts_the_count_of_failures_anew():
+    class FailsEverySecondEpisode(FailingEnv):
+        resets = 0
+
+        def reset(self, *, seed=None, options=None):
+            self.resets += 1
+            self.at_step = 2 if self.resets % 2 == 0 else 100
+            return super().reset(seed=seed)
+
+    pipeline = seeded(lambda: FailsEverySecondEpisode(100, limit=3), window_size=24)
+    assert take(pipeline, 1)[0].episode_returns == [3.0] * 6
+    assert pipeline.health == {"env_rebuilt": 5}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])

@@ -1,0 +1,37 @@
+"""Options that several verbs share, and how their texts are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from tensor_optix.errors import ConfigError
+
+Seed = Annotated[int | None, typer.Option(min=0, help="Root of all randomness. Default: drawn, and told.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, one object a line, and nothing else.")]
+AllowImport = Annotated[
+    bool, typer.Option("--allow-import", help="Let an environment id of the form module:Name import its module.")
+]
+Traceback = Annotated[
+    bool, typer.Option("--traceback", envvar="TENSOR_OPTIX_TRACEBACK", help="Show where in the code an error arose.")
+]
+
+
+def settings_from(pairs: Sequence[str]) -> dict[str, str]:
+    """``["name=value", ...]`` as a dict; of two equal names the last one counts. Raises ConfigError without "="."""
+    settings = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name.strip():
+            raise ConfigError(f"--set takes name=value (for example learning_rate=0.001), got {pair!r}")
+        settings[name.strip()] = value.strip()
+    return settings
+
+
+def refuse_import(env_id: str, *, allowed: bool) -> None:
+    """Raise ConfigError for an id that would import a module, unless the user allowed that."""
+    module, separator, _ = env_id.partition(":")
+    if separator and not allowed:
+        raise ConfigError(f"{env_id!r} would run the Python module {module!r}; add --allow-import if you trust it")

@@ -1,0 +1,197 @@
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensor_optix.callbacks._report_curve import COLOURS, DARK_COLOURS, best_marks, curve_png, curve_svg, state_bands
+from tensor_optix.callbacks._report_page import MAX_DECISIONS, RunRecord, hyperparam_changes, report_page
+from tensor_optix.callbacks.report import ReportWriter
+from tensor_optix.core.types import RunResult, StopReason, Verdict
+from tensor_optix.storage import FileSystem, RunDirectory
+
+NASTY = "<script>alert(1)</script>&\"'"
+
+
+def a_row(window: int, state: str = "ACTIVE", **changes: Any) -> dict[str, Any]:
+    row = {
+        "window": window, "env_steps": 100 * (window + 1), "seconds": 0.5 * window, "score": 10.0 * window,
+        "smoothed": 9.0 * window, "best": 10.0 * window, "state": state, "verdict": "improving", "interval": 1,
+        "improved": True, "evaluation_point": True, "metrics": {}, "evidence": {},
+        "hyperparams": {"learning_rate": 3e-4, "gamma": 0.99},
+    }  # fmt: skip
+    return {**row, **changes}
+
+
+def an_event(kind: str, window: int, text: str = "because", **evidence: Any) -> dict[str, Any]:
+    return {"kind": kind, "window": window, "env_steps": 100, "seconds": 1.0, "text": text, "evidence": evidence}
+
+
+def a_record(**changes: Any) -> RunRecord:
+    final = {"mean": 481.5, "low": 470.25, "high": 490.0, "returns": [480.0] * 20, "deterministic": True}
+    values: dict[str, Any] = {
+        "run_id": "20261123-1", "identity": {"environment": "Toy-v0", "seed": 77, "agent": "ToyAgent",
+                                             "hyperparams": {"learning_rate": 1e-3, "gamma": 0.99}},
+        "summary": {"reason": "converged", "explanation": "no gain", "score": 487.0, "windows": 3, "env_steps": 51200,
+                    "evaluation_steps": 900, "seconds": 75.0, "final": final, "notes": []},
+        "metrics": [a_row(0), a_row(1), a_row(2, "DORMANT")], "events": [an_event("best", 1, snapshot="4")],
+    }  # fmt: skip
+    return RunRecord(**{**values, **changes})
+
+
+def a_page(record: RunRecord, command: str | None = "tox train Toy-v0 --seed 77") -> str:
+    return report_page(record, wide_curve="<svg></svg>", narrow_curve="", command=command, versions={"numpy": "2"})
+
+
+class Text(HTMLParser):
+    """The words of a page, and the tags that could load or run something."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.active: list[str] = []
+        self.feed(page)
+
+    def handle_data(self, data: str) -> None:
+        self.words += data.split()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in ("script", "link", "img", "iframe") or any(name in ("src", "onload") for name, _ in attrs):
+            self.active.append(tag)
+
+
+def test_the_page_says_verdict_five_numbers_and_how_to_do_it_again() -> None:
+    text = " ".join(Text(a_page(a_record())).words)
+    for part in ("Converged : no gain.", "481.5", "95 % 470.2 to 490.0, 20 fresh episodes", "487.0", "51,200", "0:01:15",
+                 "3 in 3 windows", "tox train Toy-v0 --seed 77", "numpy 2", "ToyAgent", "best because snapshot 4"):  # fmt: skip
+        assert part in text
+
+
+def test_a_spent_budget_is_not_called_convergence() -> None:
+    summary = {"reason": "max_steps", "explanation": "the budget is used up"}
+    text = " ".join(Text(a_page(a_record(summary=summary, metrics=[], events=[]))).words)
+    assert "Not converged : the budget is used up." in text
+    assert "not evaluated" in text
+
+
+def test_no_text_of_a_run_becomes_markup() -> None:
+    record = a_record(
+        identity={"environment": NASTY, "seed": NASTY, "agent": NASTY, "hyperparams": {NASTY: NASTY}},
+        summary={"reason": NASTY, "explanation": NASTY, "notes": [NASTY]},
+        metrics=[a_row(0, hyperparams={NASTY: NASTY})],
+        events=[an_event(NASTY, 0, NASTY, **{NASTY: NASTY})],
+        run_id=NASTY,
+    )
+    page = a_page(record, command=NASTY)
+    assert "<script" not in page
+    assert Text(page).active == []
+
+
+def test_the_page_loads_nothing_from_anywhere() -> None:
+    page = a_page(a_record())
+    assert not re.search(r"(src|href)=|url\(|@import|https?:", page)
+
+
+def test_hyperparameters_show_start_end_and_when_they_changed() -> None:
+    changed = a_row(2, hyperparams={"learning_rate": 1e-4, "gamma": 0.99})
+    rows = [a_row(0), a_row(1), changed]
+    assert hyperparam_changes(rows) == {"learning_rate": [300]}
+    text = " ".join(Text(a_page(a_record(metrics=rows))).words)
+    assert "learning_rate 0.001 0.0001 1, the last at 300 steps" in text
+    assert "gamma 0.99 0.99 none" in text
+
+
+def test_a_long_log_of_decisions_is_cut_and_says_so() -> None:
+    page = a_page(a_record(events=[an_event("best", n) for n in range(MAX_DECISIONS + 7)]))
+    assert "7 earlier ones are in events.jsonl" in page
+    assert page.count("because") == MAX_DECISIONS
+
+
+def test_bands_cover_the_run_without_gaps() -> None:
+    states = ("ACTIVE", "ACTIVE", "COOLING", "ACTIVE")
+    bands = state_bands([a_row(n, state) for n, state in enumerate(states)])
+    assert bands == [("ACTIVE", 100, 200), ("COOLING", 200, 300), ("ACTIVE", 300, 400)]
+
+
+def test_marks_stand_at_the_scores_of_policies_that_became_the_best() -> None:
+    events = [an_event("best", 1), an_event("tuned", 2), an_event("best", 99)]
+    assert best_marks([a_row(0), a_row(1), a_row(2)], events) == [(200.0, 10.0)]
+
+
+def test_the_curve_takes_its_colours_from_the_page() -> None:
+    pytest.importorskip("matplotlib")
+    assert COLOURS.keys() == DARK_COLOURS.keys()
+    svg = curve_svg([a_row(0), a_row(1, "COOLING"), a_row(2, "DORMANT")], [an_event("best", 1)])
+    assert svg.startswith('<svg role="img"')
+    for name in ("ink", "raw", "smoothed", "best", "active", "cooling", "dormant"):
+        assert f"var(--curve-{name})" in svg
+    assert not any(colour in svg for colour in COLOURS.values())
+    for label in ("ACTIVE", "COOLING", "DORMANT", "best so far"):
+        assert svg.count(f">{label}<") == 1
+
+
+def test_two_curves_in_one_page_share_no_clip_path() -> None:
+    pytest.importorskip("matplotlib")
+    wide, narrow = (curve_svg([a_row(0), a_row(1)], [], is_narrow=is_narrow) for is_narrow in (False, True))
+    ids = [set(re.findall(r'<clipPath id="([^"]+)"', svg)) for svg in (wide, narrow)]
+    assert ids[0]
+    assert ids[0].isdisjoint(ids[1])
+
+
+def test_a_run_without_scores_still_has_a_picture() -> None:
+    pytest.importorskip("matplotlib")
+    assert "no policy was scored" in curve_svg([], [])
+    assert curve_png([], [], title="$\\odd{").startswith(b"\x89PNG")
+
+
+# -- the callback ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    """A run as the loop leaves it to its callbacks: logged, summarised and still locked."""
+    record = a_record()
+    run = RunDirectory.create(FileSystem(), tmp_path, "one", record.identity)
+    for row in record.metrics:
+        run.append_metrics(dict(row))
+    for row in record.events:
+        run.append_event(dict(row))
+    run.update_summary(record.summary)
+    return run
+
+
+def a_result(run: RunDirectory) -> RunResult:
+    return RunResult(StopReason.CONVERGED, Verdict.CONVERGED, "no gain", 487.0, None, 3, 300, 0, 1.0, run.path, None, 77)
+
+
+def test_the_report_is_written_while_the_loop_still_holds_the_run(run: RunDirectory) -> None:
+    pytest.importorskip("matplotlib")
+    writer = ReportWriter()
+    writer.on_stop(a_result(run))
+    assert (writer.path, writer.problem) == (run.path / "report.html", None)
+    page = (run.path / "report.html").read_text()
+    assert "Toy-v0" in page
+    assert "RLOptimizer(..., seed=77)" in page
+    assert page.count("<svg") == 2
+    assert (run.path / "progress.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_the_run_goes_on_and_the_remedy_is_told(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    writer = ReportWriter()
+    writer.on_stop(a_result(run))
+    assert writer.path is None
+    assert writer.problem == 'the report needs matplotlib, which is not installed: pip install -e ".[report]"'
+
+
+def test_a_damaged_log_costs_the_report_but_not_the_run(run: RunDirectory) -> None:
+    (run.path / "metrics.jsonl").write_text("no json\n")
+    writer = ReportWriter()
+    writer.on_stop(a_result(run))
+    assert writer.path is None
+    assert "metrics.jsonl: line 1" in str(writer.problem)

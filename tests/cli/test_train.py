@@ -1,0 +1,171 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_parts import ToyOptimizer, a_result
+from tensor_optix import quick
+from tensor_optix.cli import app
+from tensor_optix.core.types import PolicySnapshot, RunResult, StopReason
+from tensor_optix.errors import ConfigError, EnvError
+from typer.testing import CliRunner, Result
+
+
+class Prepared:
+    """Stands in for ``quick.prepare`` and keeps what it was asked for."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.outcome: RunResult | BaseException = a_result(run_dir)
+        self.best: PolicySnapshot | None = None
+        self.asked: dict[str, Any] = {}
+
+    def __call__(self, env_id: str, **asked: Any) -> ToyOptimizer:
+        self.asked = {"env_id": env_id, **asked}
+        print("an environment prints this")  # noqa: T201
+        optimizer = ToyOptimizer(self.run_dir, asked["reporters"], self.outcome)
+        optimizer.best_snapshot = self.best
+        return optimizer
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
+    stand_in = Prepared(tmp_path / "x")
+    monkeypatch.setattr(quick, "prepare", stand_in)
+    monkeypatch.setattr(quick, "plan_lines", lambda optimizer: ["plan   Toy-v0"])
+    monkeypatch.delenv("TENSOR_OPTIX_TRACEBACK", raising=False)
+    return stand_in
+
+
+def call(*arguments: str, **environ: str) -> Result:
+    return CliRunner().invoke(app, ["train", *arguments], env=environ)
+
+
+def test_it_prints_plan_lines_and_end_and_exits_with_zero_when_converged(prepared: Prepared) -> None:
+    result = call("Toy-v0", "--plain", "--no-report")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == "plan   Toy-v0"
+    assert lines[1].startswith("[loop] ep=   3")
+    assert lines[-1].endswith(f"eval {prepared.run_dir}")
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [(StopReason.CEILING, 0), (StopReason.MAX_STEPS, 3), (StopReason.STUCK, 3), (StopReason.INTERRUPTED, 130),
+     (StopReason.TERMINATED, 143)],
+)  # fmt: skip
+def test_the_exit_code_tells_how_the_run_ended(prepared: Prepared, reason: StopReason, code: int) -> None:
+    prepared.outcome = a_result(prepared.run_dir, reason)
+    assert call("Toy-v0", "--quiet", "--no-report").exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ConfigError("bad"), 2), (EnvError("bad"), 4), (ZeroDivisionError("bad"), 4),
+                        (KeyboardInterrupt(), 130)],
+)  # fmt: skip
+def test_an_error_out_of_the_run_is_a_sentence_on_stderr(prepared: Prepared, error: BaseException, code: int) -> None:
+    prepared.outcome = error
+    result = call("Toy-v0", "--json", "--no-report")
+    assert result.exit_code == code
+    assert "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("tensor-optix: ")
+    assert all(json.loads(line) for line in result.stdout.splitlines())
+
+
+def test_a_failed_run_says_where_its_best_policy_is(prepared: Prepared) -> None:
+    prepared.outcome = EnvError("it broke")
+    prepared.best = a_result(prepared.run_dir).best_snapshot
+    assert f"the best policy so far is kept in {prepared.run_dir}" in call("Toy-v0", "--quiet").stderr
+
+
+@pytest.mark.parametrize("environ", [{}, {"TENSOR_OPTIX_TRACEBACK": "1"}])
+def test_the_stack_is_shown_when_asked_for(prepared: Prepared, environ: dict[str, str]) -> None:
+    prepared.outcome = EnvError("it broke")
+    arguments = ["Toy-v0"] if environ else ["Toy-v0", "--traceback"]
+    assert "Traceback (most recent call last)" in call(*arguments, **environ).stderr
+
+
+def test_options_reach_the_run(prepared: Prepared, tmp_path: Path) -> None:
+    call("Toy-v0", "--seed", "7", "--max-steps", "99", "--max-time", "1.5", "--set", "gamma=0.9", "--set",
+         "noise_k = 1", "--out", str(tmp_path), "--no-report")  # fmt: skip
+    asked = {name: prepared.asked[name] for name in ("env_id", "seed", "max_steps", "max_time", "settings", "out")}
+    assert asked == {
+        "env_id": "Toy-v0", "seed": 7, "max_steps": 99, "max_time": 1.5,
+        "settings": {"gamma": "0.9", "noise_k": "1"}, "out": tmp_path,
+    }  # fmt: skip
+    assert prepared.asked["callbacks"] == []
+
+
+def test_without_a_seed_one_is_drawn_and_part_of_the_call_that_reproduces_the_run(prepared: Prepared) -> None:
+    call("Toy-v0", "--max-steps", "99", "--set", "gamma=0.9")
+    command = prepared.asked["callbacks"][0]._command
+    assert command.endswith(f"train Toy-v0 --seed {prepared.asked['seed']} --max-steps 99 --set gamma=0.9")
+
+
+def test_what_an_environment_prints_stays_out_of_json(prepared: Prepared) -> None:
+    result = call("Toy-v0", "--json", "--no-report")
+    kinds = [json.loads(line)["type"] for line in result.stdout.splitlines()]
+    assert kinds == ["info", "event", "progress", "result"]
+    assert "an environment prints this" in result.stderr
+
+
+def test_a_report_that_cannot_be_written_is_told_and_costs_nothing(prepared: Prepared) -> None:
+    class Broken:
+        path, problem = None, "matplotlib is not installed"
+
+    prepared_before = quick.prepare
+    assert callable(prepared_before)
+    result = call("Toy-v0", "--plain")  # the toy run calls no hooks, so there is no report and no complaint
+    assert (result.exit_code, "report   " in result.stdout) == (0, False)
+
+
+def test_a_setting_without_a_value_is_refused(prepared: Prepared) -> None:
+    result = call("Toy-v0", "--set", "gamma")
+    assert result.exit_code == 2
+    assert "--set takes name=value" in result.stderr
+
+
+def test_an_id_that_imports_a_module_needs_permission(prepared: Prepared) -> None:
+    result = call("evil:Env-v0")
+    assert result.exit_code == 2
+    assert "add --allow-import if you trust it" in result.stderr
+    assert prepared.asked == {}
+    assert call("evil:Env-v0", "--allow-import", "--no-report").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [(["trian", "x"], "Did you mean 'train'?"), (["train", "x", "--sed", "3"], "--seed"), (["train"], "ENV_ID")],
+)
+def test_a_mistyped_call_is_told_what_was_meant(arguments: list[str], hint: str) -> None:
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert hint in result.stderr
+
+
+def test_an_unknown_environment_or_setting_is_wrong_usage_with_the_nearest_name() -> None:
+    pytest.importorskip("torch")
+    unknown_env, unknown_setting = call("CartPole-v99", "--no-report"), call("CartPole-v1", "--set", "learnig_rate=1")
+    assert unknown_env.exit_code == unknown_setting.exit_code == 2
+    assert "CartPole" in unknown_env.stderr
+    assert "Did you mean 'learning_rate'?" in unknown_setting.stderr
+
+
+def test_a_real_run_leaves_a_report_and_can_be_evaluated(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("matplotlib")
+    trained = call("CartPole-v1", "--max-steps", "4096", "--seed", "1", "--plain", "--out", str(tmp_path), "--set",
+                   "evaluation_episodes=3")  # fmt: skip
+    assert trained.exit_code == 3, trained.stderr
+    assert re.search(r"^final +\d+\.\d \[95 % .*, 3 fresh episodes, deterministic\]$", trained.stdout, re.MULTILINE)
+    (run_dir,) = tmp_path.iterdir()
+    assert {"report.html", "progress.png"} <= {path.name for path in run_dir.iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
+    evaluated = CliRunner().invoke(app, ["eval", str(tmp_path), "--episodes", "2", "--seed", "3", "--json"])
+    assert evaluated.exit_code == 0, evaluated.stderr
+    assert f"{run_dir} is the newest run in" in evaluated.stderr
+    row = json.loads(evaluated.stdout)
+    assert (row["type"], row["seed"], len(row["returns"])) == ("evaluation", 3, 2)
+    assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before

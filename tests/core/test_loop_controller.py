@@ -1,0 +1,387 @@
+"""The order of the loop, what it keeps, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tensor_optix import (
+    BaseOptimizer,
+    Continuation,
+    EvalMetrics,
+    HyperparamSet,
+    LoopCallback,
+    LoopState,
+    RLOptimizer,
+    StopReason,
+    TuningEvidence,
+    Verdict,
+)
+from tensor_optix.storage import FileSystem, RunDirectory
+from tests.core.scripted import FirstReward, HookLog, ScriptedAgent, ScriptedPipeline
+
+RISING = [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110]
+NOISE = [0.0, 0.3, -0.2, 0.1, -0.1, 0.2, -0.3]
+LEARNED_THEN_FLAT = RISING + [110 + NOISE[i % 7] for i in range(80)]
+
+
+@pytest.fixture
+def build(tmp_path: Path):
+    def make(script: list[Any], log: list[str] | None = None, **keywords: Any) -> RLOptimizer:
+        pipeline = keywords.pop("pipeline", None) or ScriptedPipeline(script, log=log)
+        agent = keywords.pop("agent", None) or ScriptedAgent(log)
+        settings = {"evaluator": FirstReward(), "checkpoint_dir": tmp_path, "seed": 1, **keywords}
+        return RLOptimizer(agent, pipeline, **settings)
+
+    return make
+
+
+class RaiseEachTime(BaseOptimizer):
+    """Adds 1 to the learning rate at every suggestion, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[TuningEvidence] = []
+
+    def observe(self, evidence: TuningEvidence) -> None:
+        self.told.append(evidence)
+
+    def suggest(self, current_hyperparams: HyperparamSet, metrics_history: list[EvalMetrics]) -> HyperparamSet:
+        return HyperparamSet({"learning_rate": current_hyperparams.params["learning_rate"] + 1})
+
+
+def test_each_window_is_collected_scored_kept_tuned_and_learned_in_this_order(build):
+    log: list[str] = []
+    opt = build([5, 6, 7], log, callbacks=[HookLog(log)], optimizer=RaiseEachTime(), max_episodes=2)
+    opt.run()
+    assert log[:12] == [
+        "setup",
+        "on_loop_start",
+        "collect 0",
+        "save P0",
+        "learn 0 with 0.1",
+        "on_episode_end 0 5",
+        "collect 1",
+        "save P1",
+        "on_improvement 6",
+        "on_hyperparam_update 0.1 -> 1.1",
+        "learn 1 with 1.1",
+        "on_episode_end 1 6",
+    ]
+
+
+def test_a_snapshot_holds_the_policy_that_was_scored_with_the_hyperparameters_that_made_it(build):
+    opt = build([5, 6, 9, 1], optimizer=RaiseEachTime(), max_episodes=4)
+    opt.run()
+    # P_2 scored 9; it came out of the learn call of window 1, for which the tuner had set H_1 = 1.1
+    assert opt.best_snapshot.eval_metrics.primary_score == 9
+    assert opt.best_snapshot.hyperparams.params == {"learning_rate": 1.1}
+
+
+def test_the_tuner_hears_from_the_second_tick_on_what_trained_the_scored_policy(build):
+    tuner = RaiseEachTime()
+    build([5, 6, 9], optimizer=tuner, max_episodes=3).run()
+    told = [(dict(e.hyperparams)["learning_rate"], e.score, e.previous_score) for e in tuner.told]
+    assert told == [(0.1, 6, 5), (1.1, 9, 6)]
+
+
+def test_n_windows_are_collected_and_learned_for_a_budget_of_n(build):
+    log: list[str] = []
+    opt = build([1], log, max_episodes=3)
+    opt.run()
+    assert [entry for entry in log if entry.startswith(("collect", "learn"))] == [
+        "collect 0", "learn 0 with 0.1", "collect 1", "learn 1 with 0.1", "collect 2", "learn 2 with 0.1",
+    ]  # fmt: skip
+    assert opt.result.reason is StopReason.MAX_EPISODES
+    assert opt.result.windows == 3
+
+
+def test_the_best_policy_and_its_hyperparameters_are_in_the_agent_afterwards(build):
+    agent = ScriptedAgent()
+    build([1, 9, 4, 3], agent=agent, optimizer=RaiseEachTime(), max_episodes=4).run()
+    assert agent.policy == 1
+    assert agent.params == {"learning_rate": 0.1}
+
+
+def test_the_later_of_two_equal_scores_is_kept_and_is_no_improvement(build):
+    log: list[str] = []
+    agent = ScriptedAgent()
+    build([7, 7, 7], agent=agent, callbacks=[HookLog(log)], max_episodes=3).run()
+    assert agent.policy == 2
+    assert not [entry for entry in log if entry.startswith("on_improvement")]
+
+
+def test_a_window_without_a_score_is_no_tick(build):
+    log: list[str] = []
+    tuner = RaiseEachTime()
+    opt = build([5, None, 6], callbacks=[HookLog(log)], optimizer=tuner, max_episodes=3)
+    opt.run()
+    assert "on_episode_end 1 absent" in log
+    assert [(e.score, e.previous_score) for e in tuner.told] == [(6, 5)]
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), None])
+def test_a_score_that_is_no_number_is_absent(build, score):
+    class Broken(FirstReward):
+        def score(self, episode_data, train_diagnostics):
+            return EvalMetrics(score, {}, episode_data.episode_id)
+
+    opt = build([5], evaluator=Broken(), max_episodes=2)
+    opt.run()
+    assert opt.best_snapshot is None
+    assert opt.result.score is None
+
+
+def test_patience_ends_the_run_once_learning_was_seen(build):
+    log: list[str] = []
+    opt = build(LEARNED_THEN_FLAT, callbacks=[HookLog(log)])
+    opt.run()
+    assert opt.result.reason is StopReason.CONVERGED
+    assert opt.state is LoopState.DORMANT
+    assert log[-2:] == ["on_stop converged", "on_loop_stop"]
+    assert sum(entry.startswith("on_dormant") for entry in log) == 1
+    assert sum(entry.endswith("COOLING") for entry in log) == 20 - 5
+
+
+def test_flat_scores_are_stuck_and_never_converged(build):
+    opt = build([[noise] for noise in NOISE * 10], stuck_after=40)
+    opt.run()
+    assert opt.result.reason is StopReason.STUCK
+    assert opt.result.verdict is Verdict.STUCK
+    assert opt.result.windows == 40
+
+
+def test_a_chosen_patience_threshold_is_taken_at_its_word(build):
+    opt = build([1.0], dormant_threshold=4)
+    opt.run()
+    assert opt.result.reason is StopReason.STUCK
+    assert opt.result.windows == 5  # one score, and four without a gain
+
+
+def test_a_fall_is_told_once(build):
+    log: list[str] = []
+    script = [100 + 5 * NOISE[i % 7] for i in range(20)] + [10 + 5 * NOISE[i % 7] for i in range(10)]
+    build(script, callbacks=[HookLog(log)], max_episodes=30).run()
+    assert len([entry for entry in log if entry.startswith("on_degradation")]) == 1
+
+
+def test_max_steps_counts_environment_steps(build):
+    opt = build([[1.0, 1.0, 1.0]], max_steps=7)
+    opt.run()
+    assert opt.result.reason is StopReason.MAX_STEPS
+    assert opt.result.env_steps == 9  # the window in which the limit is reached is finished
+
+
+def test_max_time_ends_the_run(build):
+    opt = build([1.0], max_time=0.0)
+    opt.run()
+    assert opt.result.reason is StopReason.MAX_TIME
+    assert opt.result.windows == 0
+
+
+def test_stop_from_a_callback_ends_the_run_after_the_window(build):
+    class Stopper(LoopCallback):
+        def on_episode_end(self, episode_id, eval_metrics):
+            if episode_id == 2:
+                opt.stop()
+
+    opt = build([1.0], callbacks=[Stopper()])
+    opt.run()
+    assert opt.result.reason is StopReason.STOPPED
+    assert opt.result.windows == 3
+
+
+def test_stop_and_state_work_before_run(build):
+    opt = build([1.0])
+    assert opt.state is LoopState.ACTIVE
+    opt.stop()
+    opt.run()
+    assert opt.result.windows == 0
+
+
+def test_a_second_run_goes_on_with_a_fresh_budget_and_the_same_best(build):
+    log: list[str] = []
+    opt = build([1, 9, 2, 3], log, max_episodes=2)
+    opt.run()
+    registry = opt.registry
+    log.clear()
+    opt.run()
+    assert [entry for entry in log if entry.startswith("collect")] == ["collect 2", "collect 3"]
+    assert opt.result.windows == 4
+    assert opt.best_snapshot.eval_metrics.primary_score == 9
+    assert opt.registry is registry
+
+
+def test_a_second_run_gives_the_restored_policy_no_earlier_score(build):
+    tuner = RaiseEachTime()
+    opt = build([1, 9, 2, 3], optimizer=tuner, max_episodes=2)
+    opt.run()
+    tuner.told.clear()
+    opt.run()
+    assert [(e.score, e.previous_score) for e in tuner.told] == [(3, 2)]
+
+
+class Successor(LoopCallback):
+    """Gives one other agent to go on with after DORMANT."""
+
+    def __init__(self, agent: Any, max_steps: int | None) -> None:
+        self.offer: Continuation | None = Continuation(agent, max_steps)
+
+    def after_dormant(self, run):
+        offer, self.offer = self.offer, None
+        return offer
+
+
+def test_a_continuation_goes_on_with_its_agent_for_its_budget(build):
+    log: list[str] = []
+    first, second = ScriptedAgent(log, "first "), ScriptedAgent(log, "second ")
+    opt = build([1.0], agent=first, callbacks=[Successor(second, 3)], dormant_threshold=2)
+    opt.run()
+    learned = [entry.split(" with")[0] for entry in log if "learn" in entry]
+    assert learned == ["first learn 0", "first learn 1", "second learn 2", "second learn 3", "second learn 4"]
+
+
+def test_a_continuation_starts_a_fresh_clock(build):
+    opt = build([1.0], callbacks=[Successor(ScriptedAgent(), None)], dormant_threshold=3)
+    opt.run()
+    assert opt.result.windows == 4 + 4
+    assert opt.result.reason is StopReason.STUCK
+
+
+def test_the_best_of_a_continuation_ends_up_in_the_agent_that_the_user_gave(build):
+    agent = ScriptedAgent()
+    second = ScriptedAgent()
+    second.policy = 70
+    build([1, 1, 1, 8, 2, 2, 2], agent=agent, callbacks=[Successor(second, 4)], dormant_threshold=2).run()
+    assert agent.policy in range(70, 75)
+
+
+@pytest.mark.parametrize("part", ["learn", "score", "window"])
+def test_an_error_surfaces_restores_the_best_and_closes_everything(build, part, tmp_path):
+    def fail(*_: Any) -> Any:
+        raise ZeroDivisionError("on purpose")
+
+    log: list[str] = []
+    agent, pipeline, evaluator = ScriptedAgent(log), ScriptedPipeline([3, 5, 4]), FirstReward()
+    target, method = {"learn": (agent, "learn"), "score": (evaluator, "score"), "window": (pipeline, "episodes")}[part]
+
+    class FailLater(LoopCallback):
+        def on_episode_end(self, episode_id, eval_metrics):
+            if episode_id == 2:
+                setattr(target, method, fail)
+                pipeline.script = property(fail) if part == "window" else pipeline.script
+
+    opt = build([], agent=agent, pipeline=pipeline, evaluator=evaluator, callbacks=[FailLater(), HookLog(log)])
+    with pytest.raises((ZeroDivisionError, TypeError)):
+        opt.run()
+    assert agent.policy == 1  # P_1 scored 5
+    assert log[-1] == "on_loop_stop"
+    assert pipeline.closed == 1
+    assert opt.result is None
+    assert RunDirectory.open(FileSystem(), opt.run_dir).summary["status"] == "failed"
+
+
+def test_a_run_that_fails_before_anything_was_scored_leaves_nothing_behind(build, tmp_path):
+    class Broken(ScriptedAgent):
+        def policy_state(self):
+            raise ZeroDivisionError("on purpose")
+
+    with pytest.raises(ZeroDivisionError):
+        build([1.0], agent=Broken()).run()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_agent_that_does_not_fit_leaves_no_run_directory(build, tmp_path):
+    class Unfit(ScriptedPipeline):
+        def setup(self):
+            raise ZeroDivisionError("on purpose")
+
+    with pytest.raises(ZeroDivisionError):
+        build([1.0], pipeline=Unfit([1.0])).run()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_evaluator_that_wants_diagnostics_of_the_first_policy_is_told_why_there_are_none(build):
+    class Wants(FirstReward):
+        def score(self, episode_data, train_diagnostics):
+            return EvalMetrics(train_diagnostics["loss"], {}, 0)
+
+    with pytest.raises(KeyError) as caught:
+        build([1.0], evaluator=Wants()).run()
+    assert "no learn call has made this policy yet" in caught.value.__notes__[0]
+
+
+def test_diagnostics_are_those_of_the_learn_call_that_made_the_policy(build):
+    seen: list[Any] = []
+
+    class Watching(FirstReward):
+        def score(self, episode_data, train_diagnostics):
+            seen.append(train_diagnostics.get("loss"))
+            return super().score(episode_data, train_diagnostics)
+
+    build([1.0], evaluator=Watching(), max_episodes=3).run()
+    assert seen[:3] == [None, 1.0, 2.0]
+
+
+def test_the_first_interrupt_ends_the_run_with_the_best_policy_and_restores_the_handlers(build):
+    class Interrupting(ScriptedPipeline):
+        def episodes(self):
+            windows = super().episodes()
+            for _ in range(3):
+                yield next(windows)
+            os.kill(os.getpid(), signal.SIGINT)
+            raise AssertionError("the signal leaves the window at once")
+
+    before = signal.getsignal(signal.SIGINT)
+    agent = ScriptedAgent()
+    opt = build([1, 5, 2], agent=agent, pipeline=Interrupting([1, 5, 2]))
+    opt.run()
+    assert opt.result.reason is StopReason.INTERRUPTED
+    assert agent.policy == 1
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_signal_while_learning_waits_for_the_end_of_the_window(build):
+    class Learner(ScriptedAgent):
+        def learn(self, episode_data):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return super().learn(episode_data)
+
+    agent = Learner()
+    opt = build([1.0], agent=agent)
+    opt.run()
+    assert opt.result.reason is StopReason.TERMINATED
+    assert opt.result.windows == 1
+
+
+def test_a_second_interrupt_ends_at_once(build):
+    class Learner(ScriptedAgent):
+        def learn(self, episode_data):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            raise AssertionError("not reached")
+
+    with pytest.raises(KeyboardInterrupt):
+        build([1.0], agent=Learner()).run()
+
+
+def test_a_run_in_another_thread_installs_no_handlers(build):
+    opt = build([1.0], max_episodes=2)
+    thread = threading.Thread(target=opt.run)
+    thread.start()
+    thread.join(timeout=30)
+    assert opt.result.windows == 2
+
+
+def test_every_tick_and_every_decision_is_a_row_in_the_run_directory(build):
+    opt = build([1, None, 3], max_episodes=3)
+    opt.run()
+    directory = RunDirectory.open(FileSystem(), opt.run_dir)
+    assert [row["score"] for row in directory.read_metrics()] == [1, 3]
+    assert [row["kind"] for row in directory.read_events()][-1] == "stopped"
+    assert directory.summary["reason"] == "max_episodes"
+    assert directory.identity["seed"] == 1
