@@ -22,6 +22,7 @@ from tensor_optix import (
     HyperparamSet,
     LoopCallback,
     LoopState,
+    ReturnEvaluator,
     RLOptimizer,
     StopReason,
     TorchPPOAgent,
@@ -240,8 +241,9 @@ def test_an_environment_that_raises_is_named_and_leaves_nothing_half_written(tmp
 
 def test_an_environment_that_raises_later_leaves_the_best_policy_and_a_record(tmp_path):
     agent = AlwaysZero()
-    pipeline = BatchPipeline(env=FailingEnv(at_step=50, limit=5), window_size=10)
-    opt = RLOptimizer(agent, pipeline, checkpoint_dir=tmp_path)
+    pipeline = BatchPipeline(env=FailingEnv(at_step=50), window_size=10)
+    evaluator = ReturnEvaluator(lambda window, diagnostics: window.length + agent.policy % 3)
+    opt = RLOptimizer(agent, pipeline, evaluator, checkpoint_dir=tmp_path)
     with pytest.raises(EnvError):
         opt.run()
     assert opt.best_snapshot is not None

@@ -134,8 +134,6 @@ class PPOAgent(BaseAgent):
                 f"{type(self).__name__} chooses among discrete actions, but the environment's action space is "
                 f"{action_space}: use a continuous agent there"
             )
-        if action_space.start != 0:
-            raise ConfigError(f"actions must count from 0, got {action_space}: wrap the environment to shift them")
         n_actions = int(action_space.n)
         self._check_outputs("actor", observation_space, n_actions, f"the environment has {n_actions} actions")
         self._check_outputs("critic", observation_space, 1, "a value is a single number")

@@ -14,7 +14,6 @@ from tensor_optix.cli.failures import say
 from tensor_optix.cli.train import train
 
 app = typer.Typer(
-    name="tensor-optix",
     help="A training loop that needs no babysitter: it trains until nothing more is to be gained, and says why.",
     no_args_is_help=True,
     add_completion=False,
@@ -34,13 +33,19 @@ def main() -> None:
     app(prog_name="tensor-optix")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tensor-optix {VERSION}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and leave.", callback=_show_version, is_eager=True)
+    ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"tensor-optix {VERSION}")
-        raise typer.Exit
+    """Options of the program itself, before any verb."""
 
 
 def _show_warning(

@@ -19,6 +19,7 @@ from tensor_optix.core.types import LoopState
 WIDEST = 100
 ECHO_COLUMNS = 3  # a terminal echoes ^C behind the panel; without room it would start a new line and tear the picture
 BAR_WIDTH = 20
+TITLE_FRAME = 6  # corners, dashes and spaces around a title
 LABEL_WIDTH = len("converged?")
 KIND_WIDTH = len("continued")
 MAX_HYPERPARAMS = 12
@@ -50,12 +51,16 @@ def panel(frame: Frame, width: int) -> RenderableType:
     if frame.decisions:
         parts += ["", _decisions(frame)]
     parts += ["", Text(HINT, style="dim", no_wrap=True, overflow="ellipsis")]
-    return Panel(Group(*parts), title=_title(frame.info), title_align="left", width=shown_width, border_style="dim")
+    title = _title(frame.info, shown_width - TITLE_FRAME)
+    return Panel(Group(*parts), title=title, title_align="left", width=shown_width, border_style="dim")
 
 
-def _title(info: RunInfo) -> Text:
+def _title(info: RunInfo, width: int) -> Text:
+    """Cut here: a longer title would widen the panel."""
     names = f"{printable(info.environment)} · {printable(info.agent)}"
-    return Text(f"tensor-optix · {names} · seed {info.seed}", style="bold")
+    title = Text(f"tensor-optix · {names} · seed {info.seed}", style="bold")
+    title.truncate(max(width, 0), overflow="ellipsis")
+    return title
 
 
 def _figures(frame: Frame, width: int) -> Group:

@@ -101,9 +101,9 @@ def max_difference(networks, others):
 )  # fmt: skip
 def test_a_run_is_what_plain_torch_does(build, make_optimizer, is_flat, monkeypatch):
     bound = []
-    original = torch_backend._FlatAdamStep.bound_to
+    original = torch_steps.FlatAdamStep.bound_to
     monkeypatch.setattr(
-        torch_backend._FlatAdamStep, "bound_to", lambda optimizer: bound.append(original(optimizer)) or bound[-1]
+        torch_steps.FlatAdamStep, "bound_to", lambda optimizer: bound.append(original(optimizer)) or bound[-1]
     )
     networks, reference = build(), build()
     optimizer, reference_optimizer = make_optimizer(networks), make_optimizer(reference)
@@ -163,14 +163,14 @@ def test_an_optimizer_that_is_not_plain_adam_steps_itself(change):
     learner = TorchLearner(networks, optimizer)
     learner.networks["actor"](torch.ones(1, 4)).sum().backward()
     learner.networks["critic"](torch.ones(1, 4)).sum().backward()
-    assert torch_backend._FlatAdamStep.bound_to(optimizer) is None
+    assert torch_steps.FlatAdamStep.bound_to(optimizer) is None
     assert run(learner)["n_updates"] == 9
 
 
 def test_without_the_fused_kernel_the_plain_path_gives_the_same(monkeypatch):
     networks, plain = actor_critic(), actor_critic()
     run(TorchLearner(networks, adam(networks)))
-    monkeypatch.setattr(torch_backend, "_fused_adam_works", lambda: False)
+    monkeypatch.setattr(torch_steps, "_fused_adam_works", lambda: False)
     run(TorchLearner(plain, adam(plain)))
     assert max_difference(networks, plain) < 2e-6
 

@@ -62,8 +62,8 @@ class ToyOptimizer:
 
     state = LoopState.DORMANT
 
-    def __init__(self, run_dir: Path, reporters: Any, outcome: RunResult | BaseException) -> None:
-        self._run_dir, self._reporters, self._outcome = run_dir, reporters, outcome
+    def __init__(self, run_dir: Path, reporters: Any, callbacks: Any, outcome: RunResult | BaseException) -> None:
+        self._run_dir, self._reporters, self._callbacks, self._outcome = run_dir, reporters, callbacks, outcome
         self.result: RunResult | None = None
         self.best_snapshot: PolicySnapshot | None = None
 
@@ -75,6 +75,8 @@ class ToyOptimizer:
         if isinstance(self._outcome, BaseException):
             raise self._outcome
         self.result = self._outcome
+        for callback in self._callbacks:
+            callback.on_stop(self._outcome)
         for reporter in self._reporters:
             reporter.finished(self._outcome)
             reporter.closed()

@@ -1,6 +1,7 @@
 import io
 
 import pytest
+
 from tensor_optix.cli.text import duration, printable, score_text, stopwatch, value_text, write_line
 
 

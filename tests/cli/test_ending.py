@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 from cli_parts import a_result
+
 from tensor_optix.cli.ending import Ending
 from tensor_optix.core.types import LoopState, StopReason
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
+
 from tensor_optix import quick
 from tensor_optix.cli import app
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.storage import FileSystem, RunDirectory
-from typer.testing import CliRunner, Result
 
 
 class ToyPipeline:

@@ -1,5 +1,6 @@
 import pytest
 import typer
+
 from tensor_optix.cli.failures import told_in_a_sentence
 from tensor_optix.errors import (
     AgentError,

@@ -2,6 +2,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tensor_optix.cli import invocation
 from tensor_optix.cli.invocation import command_line, shown
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_parts import a_progress, a_result, an_event, an_info
+
 from tensor_optix.cli.ending import Ending
 from tensor_optix.cli.panel import PanelScreen
 from tensor_optix.cli.screens import JsonScreen, PlainScreen, QuietScreen, Screen, json_line, screen_for
