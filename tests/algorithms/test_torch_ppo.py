@@ -299,7 +299,6 @@ def test_fitting_spaces_pass():
         (box(4), gym.spaces.Discrete(4), "actor gives 3 outputs but the environment has 4 actions: .* must be 4"),
         (box(8), gym.spaces.Discrete(3), r"actor does not take .* shape \(8,\).*1x8 and 4x16"),
         (box(4), box(2), "discrete actions"),
-        (box(4), gym.spaces.Discrete(3, start=1), "count from 0"),
         (gym.spaces.Dict({"a": box(4)}), gym.spaces.Discrete(3), "flatten"),
     ],
 )

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from tensor_optix.algorithms.losses import ppo_loss  # noqa: E402
-from tensor_optix.backends import torch_backend  # noqa: E402
+from tensor_optix.backends import torch_steps  # noqa: E402
 from tensor_optix.backends.numpy_backend import HostMLP, NumpyOps  # noqa: E402
 from tensor_optix.backends.torch_backend import TorchLearner, TorchOps  # noqa: E402
 from tensor_optix.core.trajectory_buffer import minibatch_rows  # noqa: E402
