@@ -1,4 +1,4 @@
-"""PPO with networks and an optimizer of your own on CartPole-v1, until the loop finds that nothing more is to be gained.
+"""PPO with networks and an optimizer of your own on CartPole-v1, until nothing more is to be gained.
 
     python examples/cartpole_ppo.py
 

@@ -74,7 +74,7 @@ class RLOptimizer:
         streams = RandomStreams(fresh_seed() if seed is None else seed)
         run_id = new_run_id(datetime.now(), secrets.token_hex(2))
         files = RunFiles(checkpoint_dir, run_id, lambda: self.plan)
-        self.registry = registry or CheckpointRegistry(files.path, max_snapshots)
+        self.registry = registry or CheckpointRegistry(files.path, max_snapshots, run_id=run_id)
         self.result: RunResult | None = None
         self.run_dir = files.path
         self._details = details or {}

@@ -134,7 +134,7 @@ def load(run_dir: str | Path) -> LoadedRun:
     identity = directory.identity
     details = identity.get("details")
     env_id = details.get("env_id") if isinstance(details, dict) else None
-    if not isinstance(env_id, str) or details != _details(env_id):
+    if not isinstance(env_id, str) or ":" in env_id or details != _details(env_id):  # "module:id" would run code
         raise CheckpointError(
             directory.path, "was made with an agent of its own; build it again and use CheckpointRegistry.load_best"
         )

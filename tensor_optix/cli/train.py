@@ -117,6 +117,6 @@ def _run_keeping_the_best(optimizer: RLOptimizer) -> None:
     try:
         optimizer.run()
     except BaseException:
-        if best := optimizer.best_snapshot:
-            say(f"the best policy so far is kept in {shown(Path(best.weights_path).parent)}")
+        if optimizer.best_snapshot is not None:
+            say(f"the best policy so far is kept in {shown(optimizer.run_dir)}")
         raise

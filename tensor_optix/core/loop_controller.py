@@ -341,7 +341,7 @@ class LoopController:
             seed=self._parts.streams.seed,
             notes=tuple(dict.fromkeys(self._evaluation.notes)),
         )
-        self._decide("stopped", explanation, {"reason": reason.value})
+        self._decide("stopped", f"the run ended: {reason.value}", {"explanation": explanation})
         self._parts.files.summarise(summary_of(result))
         self._parts.callbacks.call("on_stop", result)
         self._reporter.finished(result)

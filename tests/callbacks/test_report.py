@@ -125,7 +125,8 @@ def test_marks_stand_at_the_scores_of_policies_that_became_the_best() -> None:
 def test_the_curve_takes_its_colours_from_the_page() -> None:
     pytest.importorskip("matplotlib")
     assert COLOURS.keys() == DARK_COLOURS.keys()
-    svg = curve_svg([a_row(0), a_row(1, "COOLING"), a_row(2, "DORMANT")], [an_event("best", 1)])
+    states = ("ACTIVE", "COOLING", "ACTIVE", "DORMANT")
+    svg = curve_svg([a_row(n, state) for n, state in enumerate(states)], [an_event("best", 1)])
     assert svg.startswith('<svg role="img"')
     for name in ("ink", "raw", "smoothed", "best", "active", "cooling", "dormant"):
         assert f"var(--curve-{name})" in svg
@@ -134,18 +135,19 @@ def test_the_curve_takes_its_colours_from_the_page() -> None:
         assert svg.count(f">{label}<") == 1
 
 
-def test_two_curves_in_one_page_share_no_clip_path() -> None:
+def test_two_curves_in_one_page_never_refer_to_each_other() -> None:
     pytest.importorskip("matplotlib")
-    wide, narrow = (curve_svg([a_row(0), a_row(1)], [], is_narrow=is_narrow) for is_narrow in (False, True))
-    ids = [set(re.findall(r'<clipPath id="([^"]+)"', svg)) for svg in (wide, narrow)]
-    assert ids[0]
-    assert ids[0].isdisjoint(ids[1])
+    rows, events = [a_row(0), a_row(1)], [an_event("best", 1)]
+    curves = [curve_svg(rows, events, is_narrow=is_narrow) for is_narrow in (False, True)]
+    wide, narrow = ({*re.findall(r'(?:href="|url\()#([^")]+)', svg)} for svg in curves)
+    assert wide
+    assert wide.isdisjoint(narrow)
 
 
 def test_a_run_without_scores_still_has_a_picture() -> None:
     pytest.importorskip("matplotlib")
     assert "no policy was scored" in curve_svg([], [])
-    assert curve_png([], [], title="$\\odd{").startswith(b"\x89PNG")
+    assert curve_png([], [], title="$\\odd{$").startswith(b"\x89PNG")
 
 
 # -- the callback ----------------------------------------------------------------------------------------------

@@ -63,13 +63,14 @@ class ToyOptimizer:
     state = LoopState.DORMANT
 
     def __init__(self, run_dir: Path, reporters: Any, callbacks: Any, outcome: RunResult | BaseException) -> None:
-        self._run_dir, self._reporters, self._callbacks, self._outcome = run_dir, reporters, callbacks, outcome
+        self.run_dir = run_dir
+        self._reporters, self._callbacks, self._outcome = reporters, callbacks, outcome
         self.result: RunResult | None = None
         self.best_snapshot: PolicySnapshot | None = None
 
     def run(self) -> None:
         for reporter in self._reporters:
-            reporter.started(an_info(self._run_dir))
+            reporter.started(an_info(self.run_dir))
             reporter.decided(an_event(evidence={"gain": float("nan")}))
             reporter.progressed(a_progress())
         if isinstance(self._outcome, BaseException):

@@ -62,7 +62,7 @@ def test_every_state_is_named_and_coloured(state: LoopState) -> None:
 
 
 def test_names_and_texts_of_others_are_neither_markup_nor_control_characters() -> None:
-    frame = a_frame(info=an_info(environment="[red]\x1b[2JEnv"), decisions=(an_event("[bold]", "\x07[/] odd"),))
+    frame = a_frame(info=an_info(environment="[red]\x1b[2JEnv"), decisions=(an_event("[bold]", "\x1b[/] odd"),))
     text = text_of(frame)
     assert "[red][2JEnv" in text
     assert "[/] odd" in text

@@ -13,6 +13,7 @@ def test_a_short_series_stays_short_and_a_long_one_is_averaged_into_the_width() 
 
 def test_a_flat_series_is_a_flat_line_and_no_series_is_empty() -> None:
     assert sparkline([5.0, 5.0, 5.0], 10) == "▄▄▄"
+    assert sparkline([5.0] * 7, 3) == "▄▄▄"
     assert sparkline([], 10) == ""
 
 
