@@ -35,7 +35,8 @@ def main() -> None:
             optimizer.run()
             print(row(optimizer), flush=True)
         means.append(optimizer.result.final.mean)
-    print(f"\n{sum(mean == max(means) for mean in means)} of {len(means)} runs reach the best final score, {max(means):g}")
+    best = max(means)
+    print(f"\n{means.count(best)} of {len(means)} runs reach the best final score, {best:g}")
 
 
 def row(optimizer: RLOptimizer) -> str:

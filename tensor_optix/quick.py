@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,20 +110,21 @@ def prepare(
 
 
 def plan_lines(optimizer: RLOptimizer) -> list[str]:
-    """What a prepared run is going to do, for people."""
+    """What a prepared run is going to do, for people; lines of at most 98 characters."""
     plan, config = optimizer.plan, LoopConfig(**optimizer.plan["settings"])
     hidden = "-".join(str(size) for size in plan["details"]["hidden"])
-    hyperparams = "  ".join(f"{name}={value:g}" for name, value in plan["hyperparams"].items())
     limits = {"max_steps": config.max_steps, "max_time": config.max_time}
     at_the_latest = [f"{name} {limit:g}" for name, limit in limits.items() if limit is not None]
-    return [
-        f"plan   {plan['environment']}   seed {plan['seed']}",
-        f"       PPO on PyTorch, CPU, 1 thread; dense {hidden} tanh networks, windows of {WINDOW_SIZE} steps",
-        f"       {hyperparams}",
-        f"       stops when {config.dormant_threshold} scores in a row bring no gain above the noise, or every "
+    paragraphs = [
+        f"{plan['environment']}   seed {plan['seed']}",
+        f"PPO on PyTorch, CPU, 1 thread; dense {hidden} tanh networks; windows of {WINDOW_SIZE} steps",
+        "  ".join(f"{name}={value:g}" for name, value in plan["hyperparams"].items()),
+        f"stops after {config.dormant_threshold} scores in a row without a gain above the noise, or when every "
         "episode ends at the same, best return" + "".join(f"; at the latest at {limit}" for limit in at_the_latest),
-        f"       change any of it: --set name=value     {optimizer.run_dir}",
+        f"change any of it: --set name=value     {optimizer.run_dir}",
     ]
+    lines = [line for text in paragraphs for line in textwrap.wrap(text, 91, break_long_words=False)]
+    return [f"{'plan' if number == 0 else '':7s}{line}" for number, line in enumerate(lines)]
 
 
 def load(run_dir: str | Path) -> LoadedRun:
