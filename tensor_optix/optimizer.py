@@ -10,7 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tensor_optix.core.base_agent import as_agent
+import numpy as np
+
+from tensor_optix.core.base_agent import BaseAgent, as_agent
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline
@@ -21,9 +23,9 @@ from tensor_optix.core.evaluators import ReturnEvaluator
 from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.core.loop_controller import LoopController, LoopParts
 from tensor_optix.core.reporting import LineReporter, Reporter
-from tensor_optix.core.rng import RandomStreams, fresh_seed
+from tensor_optix.core.rng import RandomStreams, checked_seed, fresh_seed
 from tensor_optix.core.run_files import RunFiles
-from tensor_optix.core.types import LoopState, PolicySnapshot, RunResult
+from tensor_optix.core.types import HyperparamSet, LoopState, PolicySnapshot, RunResult
 from tensor_optix.errors import ConfigError
 from tensor_optix.optimizers.no_tuning import NoTuning
 from tensor_optix.storage import new_run_id
@@ -70,12 +72,13 @@ class RLOptimizer:
         if not isinstance(pipeline, BasePipeline):
             raise ConfigError(f"pipeline must be a BasePipeline, got {type(pipeline).__name__}")
         adopted = as_agent(agent)
-        config = LoopConfig.from_settings(settings).adapted_to(adopted)
-        streams = RandomStreams(fresh_seed() if seed is None else seed)
+        _check_hyperparams(adopted)
+        wanted = LoopConfig.from_settings(settings)
+        config = wanted.adapted_to(adopted)
+        streams = RandomStreams(fresh_seed() if seed is None else checked_seed(seed))
         run_id = new_run_id(datetime.now(), secrets.token_hex(2))
         files = RunFiles(checkpoint_dir, run_id, lambda: self.plan)
         self.registry = registry or CheckpointRegistry(files.path, max_snapshots, run_id=run_id)
-        self.result: RunResult | None = None
         self.run_dir = files.path
         self._details = details or {}
         self._config = config
@@ -84,7 +87,7 @@ class RLOptimizer:
             pipeline=pipeline,
             evaluator=evaluator or ReturnEvaluator(),
             tuner=optimizer or NoTuning(),
-            rule=rule_for(config),
+            rule=rule_for(config, is_guarded=not wanted.chooses_patience),
             registry=self.registry,
             streams=streams,
             files=files,
@@ -98,8 +101,7 @@ class RLOptimizer:
 
         A second call goes on with a fresh budget, the same history and the same best policy.
         """
-        self.result = None
-        self.result = self._controller.run()
+        self._controller.run()
 
     def stop(self) -> None:
         """End the run after the current window; from any thread or callback."""
@@ -108,6 +110,11 @@ class RLOptimizer:
     def add_callback(self, cb: LoopCallback) -> None:
         """Append a callback."""
         self._controller.add_callback(cb)
+
+    @property
+    def result(self) -> RunResult | None:
+        """How the last run ended; None before, and after a run that failed."""
+        return self._controller.result
 
     @property
     def state(self) -> LoopState:
@@ -133,3 +140,15 @@ class RLOptimizer:
             "hyperparams": dict(parts.agent.get_hyperparams().params),
             "details": self._details,
         }
+
+
+def _check_hyperparams(agent: BaseAgent) -> None:
+    """Hyperparameters are recorded with every snapshot: they must be plain values."""
+    hyperparams = agent.get_hyperparams()
+    if not isinstance(hyperparams, HyperparamSet):
+        raise ConfigError(f"get_hyperparams must return a HyperparamSet, got {type(hyperparams).__name__}")
+    for name, value in hyperparams.params.items():
+        if not isinstance(value, bool | int | float | str | np.number | np.bool_ | None):
+            raise ConfigError(
+                f"the hyperparameter {name!r} must be a number, True, False, text or None, got {type(value).__name__}"
+            )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import textwrap
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from tensor_optix.core.callbacks import LoopCallback
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.core.reporting import Reporter
-from tensor_optix.core.rng import RandomStreams, fresh_seed
+from tensor_optix.core.rng import RandomStreams, checked_seed, fresh_seed
 from tensor_optix.errors import CheckpointError, ConfigError, nearest
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
@@ -85,17 +85,18 @@ def prepare(
     reporters: Iterable[Reporter] = (),
     callbacks: Iterable[LoopCallback] = (),
 ) -> RLOptimizer:
-    """A run on ``env_id``, ready to ``run()``.
+    """A run on ``env_id``, ready to ``run()``. PyTorch is set to one thread: these networks are small.
 
     settings: hyperparameters and fields of LoopConfig by name; values may be text, as typed on a command line.
     out: the directory that gets the run's own one (default ``runs/<env id>``).
 
     Raises ConfigError for unknown ids, names and values, each with the nearest known one.
     """
-    seed = fresh_seed() if seed is None else seed
+    seed = fresh_seed() if seed is None else checked_seed(seed)
     hyperparams, loop_settings = _sorted_settings(settings or {})
     pipeline = BatchPipeline(env_id=env_id, window_size=WINDOW_SIZE)
     agent = make_agent(pipeline, seed=seed, **hyperparams)
+    _use_one_thread()
     limits = {"max_steps": max_steps, "max_time": max_time}
     return RLOptimizer(
         agent,
@@ -148,6 +149,12 @@ def load(run_dir: str | Path) -> LoadedRun:
     return LoadedRun(agent, pipeline, registry, identity, int(identity["seed"]))
 
 
+def _use_one_thread() -> None:
+    from tensor_optix.algorithms.torch_networks import use_one_thread
+
+    use_one_thread()
+
+
 def _details(env_id: str) -> dict[str, Any]:
     """What is recorded with a run, so that ``load`` can build its agent again."""
     return {"env_id": env_id, "algorithm": "ppo", "backend": "torch", "hidden": list(HIDDEN)}
@@ -178,11 +185,14 @@ def _sorted_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
 
 
 def _value(text: str) -> Any:
-    """A number, true, false or null as JSON writes them; any other text is itself."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+    """A whole number, a number, true, false or none as people write them; any other text is itself."""
+    words = {"true": True, "false": False, "none": None, "null": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _choose(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -32,11 +32,11 @@ class PPOAgent(BaseAgent):
     default_param_bounds = PPO_SPACE.tuner_bounds
     default_log_params = PPO_SPACE.log_params
 
-    def __init__(self, learner: Learner, hyperparams: HyperparamSet) -> None:
+    def __init__(self, learner: Learner, hyperparams: HyperparamSet | dict[str, Any]) -> None:
         self._learner = learner
         defaults = {**self.param_space.defaults, "learning_rate": learner.learning_rate}
         self._hyperparams = HyperparamSet(defaults)
-        self.set_hyperparams(hyperparams)
+        self.set_hyperparams(hyperparams if isinstance(hyperparams, HyperparamSet) else HyperparamSet(hyperparams))
         self._streams = RandomStreams(fresh_seed())
         self._acts_by_row = type(self).act is not PPOAgent.act
         self.reset_cache()
@@ -114,16 +114,16 @@ class PPOAgent(BaseAgent):
         return PPO_SPACE
 
     def get_hyperparams(self) -> HyperparamSet:
-        """All hyperparameters in force; ``learning_rate`` as the optimizer has it."""
-        self._hyperparams.params["learning_rate"] = self._learner.learning_rate
+        """All base hyperparameters. A schedule of yours on the optimizer does not change the base learning rate."""
         return self._hyperparams.copy()
 
     def set_hyperparams(self, hyperparams: HyperparamSet) -> None:
         """Take over those given, all or (with a ConfigError) none; the others stay as they are."""
+        before = self._hyperparams.params
         given = self.param_space.checked(hyperparams.params, owner=type(self).__name__)
-        self._hyperparams = HyperparamSet({**self._hyperparams.params, **given}, hyperparams.episode_id)
-        if "learning_rate" in given:
-            self._learner.learning_rate = given["learning_rate"]
+        self._hyperparams = HyperparamSet({**before, **given}, hyperparams.episode_id)
+        if given.get("learning_rate", before["learning_rate"]) != before["learning_rate"]:
+            self._learner.learning_rate = given["learning_rate"]  # unchanged, it may be under a schedule of the user's
 
     # -- spaces and randomness ----------------------------------------------------------------------------------
 

@@ -25,15 +25,19 @@ FIRST_POLICY_GAIN = 0.01  # a first policy that prefers no action
 def dense_ppo(
     n_inputs: int, n_actions: int, hidden: Sequence[int], hyperparams: Mapping[str, Any], *, seeds: tuple[int, int]
 ) -> TorchPPOAgent:
-    """PPO with two dense networks on one CPU thread: networks this small are slower anywhere else.
+    """PPO with two dense networks on the CPU, where networks this small are fastest.
 
     seeds: of the initial weights of actor and critic.
     """
-    torch.set_num_threads(1)
     actor = mlp(n_inputs, hidden, n_actions, last_gain=FIRST_POLICY_GAIN, seed=seeds[0])
     critic = mlp(n_inputs, hidden, 1, last_gain=1.0, seed=seeds[1])
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=hyperparams["learning_rate"])
     return TorchPPOAgent(actor, critic, optimizer, HyperparamSet(dict(hyperparams)), device="cpu")
+
+
+def use_one_thread() -> None:
+    """For the whole process: more threads only slow small networks down, and one gives the same bits everywhere."""
+    torch.set_num_threads(1)
 
 
 def mlp(n_inputs: int, hidden: Sequence[int], n_outputs: int, *, last_gain: float, seed: int) -> nn.Sequential:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tensor_optix._lazy import missing
 
 try:
@@ -40,7 +42,7 @@ class TorchPPOAgent(PPOAgent):
         actor: nn.Module,
         critic: nn.Module,
         optimizer: torch.optim.Optimizer,
-        hyperparams: HyperparamSet,
+        hyperparams: HyperparamSet | dict[str, Any],
         device: str = "auto",
     ) -> None:
         self.device = chosen_device(device)

@@ -66,7 +66,7 @@ def _score(run_dir: Path, episodes: int, seed: int, *, allow_import: bool) -> Fi
     loaded = quick.load(run_dir)
     try:
         evaluation = FinalEvaluation(loaded.pipeline, ReturnEvaluator(), RandomStreams(seed))
-        score, _ = evaluation.best_policy(loaded.agent, episodes=episodes, cut_short=lambda: False)
+        score = evaluation.best_policy(loaded.agent, episodes)
     finally:
         loaded.pipeline.teardown()
     if score is None:

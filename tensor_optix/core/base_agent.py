@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tensor_optix.core.hyperparams import Space
+from tensor_optix.core.hyperparams import Param, Space
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 from tensor_optix.errors import ConfigError
 
@@ -57,8 +57,11 @@ class BaseAgent(ABC):
 
     @property
     def param_space(self) -> Space | None:
-        """The declared hyperparameters; None when the class declares none."""
-        return None
+        """The declared hyperparameters: here, those that the class gives tuner bounds for; None without any."""
+        bounds, log_params = self.default_param_bounds, self.default_log_params
+        kinds = {name: "log_float" if name in log_params else "float" for name in bounds}
+        params = {name: Param(kinds[name], *bounds[name], tunable=True) for name in bounds}
+        return Space(**params) if params else None
 
     @property
     def warming_up(self) -> bool:
@@ -125,7 +128,8 @@ class BaseAgent(ABC):
 class _SixMethodAgent(BaseAgent):
     """An object that merely has the six methods, seen through the contract.
 
-    Whatever else of the contract the object happens to define is used as well.
+    Whatever else of the contract the object defines is used as well, where a name can only mean ours: ``seed`` or
+    ``state_dict`` of a stranger may mean anything. (Derive from BaseAgent to give these.)
     """
 
     def __init__(self, wrapped: Any) -> None:
@@ -141,7 +145,7 @@ class _SixMethodAgent(BaseAgent):
         return self.wrapped.act(observation)
 
     def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
-        return dict(self.wrapped.learn(episode_data) or {})
+        return self.wrapped.learn(episode_data) or {}
 
     def get_hyperparams(self) -> HyperparamSet:
         hyperparams: HyperparamSet = self.wrapped.get_hyperparams()
@@ -171,12 +175,12 @@ class _SixMethodAgent(BaseAgent):
     @property
     def param_space(self) -> Space | None:
         space = getattr(self.wrapped, "param_space", None)
-        return space if isinstance(space, Space) else None
+        return space if isinstance(space, Space) else super().param_space
 
 
 _OPTIONAL_METHODS = (
-    "act_batch", "check_spaces", "seed", "reset_cache", "policy_state", "load_policy_state", "state_dict",
-    "load_state_dict", "average_weights", "perturb_weights", "action_probs", "teardown",
+    "act_batch", "check_spaces", "reset_cache", "policy_state", "load_policy_state", "average_weights",
+    "perturb_weights", "action_probs", "teardown",
 )  # fmt: skip
 
 

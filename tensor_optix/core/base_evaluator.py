@@ -41,6 +41,14 @@ class BaseEvaluator(ABC):
     def expect(self, *, is_on_policy: bool, max_episode_steps: int | None, is_live: bool) -> None:
         """Told once, before the first window, what kind of windows will come. Default: does not care."""
 
+    @property
+    def scores_whole_episodes(self) -> bool:
+        """True when a score is a mean over whole env episodes, so that some extra episodes score in the same unit."""
+        return False
+
+    def restart(self) -> None:
+        """Another policy takes over from here: nothing that was collected before may enter its score."""
+
     def state_dict(self) -> dict[str, Any]:
         """What an exact continuation needs. Default: nothing."""
         return {}

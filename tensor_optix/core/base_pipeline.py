@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tensor_optix.core.base_agent import BaseAgent
@@ -49,6 +49,11 @@ class BasePipeline(ABC):
     def description(self) -> str:
         """What is being collected from, in a few words for people (for example the environment's id)."""
         return type(self).__name__
+
+    @property
+    def health(self) -> Mapping[str, int]:
+        """What was repaired, dropped or cut so far, counted by name. Default: nothing is."""
+        return {}
 
     def evaluate(
         self, agent: BaseAgent, *, seeds: Sequence[int], deterministic: bool = True

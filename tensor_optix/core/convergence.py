@@ -59,37 +59,39 @@ class ConvergenceRule(ABC):
         """The judgement after one more tick."""
 
     @abstractmethod
-    def restart(self) -> None:
-        """Start a fresh clock: the run goes on, with a new budget or another agent."""
+    def restart(self, *, is_new_agent: bool) -> None:
+        """Start a fresh clock: the run goes on, with a new budget or (``is_new_agent``) with another agent."""
 
 
-def rule_for(config: LoopConfig) -> ConvergenceRule:
-    """The rule that the settings ask for."""
+def rule_for(config: LoopConfig, *, is_guarded: bool) -> ConvergenceRule:
+    """The rule that the settings ask for; is_guarded: patience alone may not end a run that has not learned."""
     if isinstance(config.convergence, ConvergenceRule):
         return config.convergence
     if config.convergence not in (None, "patience"):
         raise ConfigError(f"convergence must be None, 'patience' or a ConvergenceRule, got {config.convergence!r}")
-    return PatienceRule(config)
+    return PatienceRule(config, is_guarded=is_guarded)
 
 
 class PatienceRule(ConvergenceRule):
     """DORMANT after ``dormant_threshold`` ticks without improvement, at a ceiling, or when stuck.
 
-    Unless the user chose plain patience, it waits until learning has been seen: a run whose scores never left
-    their starting level has not converged, it is stuck, and ends after ``stuck_after`` ticks.
+    is_guarded: patience waits until learning has been seen. A run whose scores never left their starting level has
+    not converged, it is stuck, and ends after ``stuck_after`` ticks.
     """
 
-    def __init__(self, config: LoopConfig) -> None:
+    def __init__(self, config: LoopConfig, *, is_guarded: bool = True) -> None:
         self._config = config
-        self._learned = False
-        self._ceiling = Ceiling()
-        self.restart()
+        self._is_guarded = is_guarded
+        self.restart(is_new_agent=True)
 
-    def restart(self) -> None:
+    def restart(self, *, is_new_agent: bool) -> None:
         self._scores: list[float] = []
         self._best: float | None = None
         self._backoff = Backoff(self._config.base_interval)
         self._fall = FallAlarm()
+        if is_new_agent:
+            self._learned = False
+            self._ceiling = Ceiling()
         self._ceiling = replace(self._ceiling, streak=0)
 
     def judge(self, tick: Tick) -> Judgement:
@@ -128,13 +130,13 @@ class PatienceRule(ConvergenceRule):
         if ticks >= config.min_episodes_before_dormant:
             if self._ceiling.is_reached and self._learned:
                 return LoopState.DORMANT, Verdict.CEILING, self._ceiling.explanation
-            if misses >= config.dormant_threshold and (self._learned or config.chooses_patience):
+            if misses >= config.dormant_threshold and (self._learned or not self._is_guarded):
                 verdict = Verdict.CONVERGED if self._learned else Verdict.STUCK
                 return LoopState.DORMANT, verdict, f"{misses} scores in a row without a gain above the noise"
             if not self._learned and ticks >= config.stuck_after:
                 return LoopState.DORMANT, Verdict.STUCK, f"no learning seen in {ticks} scores"
-        waiting = min(misses, config.dormant_threshold - 1)
-        state = replace(self._backoff, misses=waiting).state(config)
+        state = self._backoff.state(config)
+        state = LoopState.COOLING if state is LoopState.DORMANT else state
         verdict = Verdict.IMPROVING if improved else Verdict.FLAT
         return state, verdict, f"{misses} of {config.dormant_threshold} scores without a gain above the noise"
 

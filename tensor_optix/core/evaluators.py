@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
+from tensor_optix.core.episode_counter import EpisodeCounter
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 
 ScoreFn = Callable[[EpisodeData, dict[str, Any]], float]
 
 PATIENCE_WINDOWS = 20  # how long to wait for a first env episode before scoring per step
 PATIENCE_STEPS = 20_000
-STREAM_STEPS = 2_000  # steps per score on a stream
+STREAM_STEPS = 2_000  # steps per score where no env episode ever ends
 ON_POLICY_EPISODES, OFF_POLICY_EPISODES = 1, 5
 
 
@@ -38,8 +39,13 @@ class ReturnEvaluator(BaseEvaluator):
         self._unit: str | None = None
         self._windows = 0
         self._steps = 0
-        self._open_returns: list[tuple[float, int]] = []
+        self._counter = EpisodeCounter()
         self._pool = _Pool()
+
+    @property
+    def scores_whole_episodes(self) -> bool:
+        """True once the unit is return per env episode."""
+        return self._score_fn is None and self._unit == "episode"
 
     def expect(self, *, is_on_policy: bool, max_episode_steps: int | None, is_live: bool) -> None:
         """Choose how many episodes make a score, and how long to wait for a first one."""
@@ -47,18 +53,23 @@ class ReturnEvaluator(BaseEvaluator):
             self._required = ON_POLICY_EPISODES if is_on_policy else OFF_POLICY_EPISODES
         self._silence_steps = 0 if is_live else max(PATIENCE_STEPS, 2 * (max_episode_steps or 0))
 
+    def restart(self) -> None:
+        """Forget the pool and open episodes of the policies before; the unit stays."""
+        self._pool = _Pool()
+        self._counter.restart()
+
     def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics | None:
         """The score of this window's policy, or None while too few episodes have ended."""
+        window = _window_metrics(episode_data, train_diagnostics)
         if self._score_fn is not None:
             score = float(self._score_fn(episode_data, train_diagnostics))
-            return EvalMetrics(score, _window_metrics(episode_data, train_diagnostics), episode_data.episode_id)
-        self._take(episode_data)
+            return EvalMetrics(score, {**window, "primary_score": score}, episode_data.episode_id)
+        self._take(self._counter.complete(episode_data))
         if not self._is_due():
             return None
         metrics = self._pool.metrics(per_step=self._unit == "step")
-        metrics |= _window_metrics(episode_data, train_diagnostics)
         self._pool = _Pool()
-        return EvalMetrics(metrics["primary_score"], metrics, episode_data.episode_id)
+        return EvalMetrics(metrics["primary_score"], {**window, **metrics}, episode_data.episode_id)
 
     def score_validation(self, episode_data: EpisodeData) -> EvalMetrics | None:
         """Scored by itself: nothing of it joins the training pool, nothing of the pool joins it."""
@@ -67,26 +78,23 @@ class ReturnEvaluator(BaseEvaluator):
         return alone.score(episode_data, {})
 
     def state_dict(self) -> dict[str, Any]:
-        """The unit, the clock and the open pool."""
+        """The unit, the clock, the open pool and the open episodes."""
         return {
             "unit": self._unit, "windows": self._windows, "steps": self._steps,
-            "open_returns": [list(pair) for pair in self._open_returns], "pool": self._pool.state_dict(),
+            "counter": self._counter.state_dict(), "pool": self._pool.state_dict(),
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where ``state_dict`` was taken."""
         self._unit, self._windows, self._steps = state["unit"], state["windows"], state["steps"]
-        self._open_returns = [(float(total), int(length)) for total, length in state["open_returns"]]
-        self._pool = _Pool()
+        self._counter.load_state_dict(state["counter"])
         self._pool.load_state_dict(state["pool"])
 
     def _take(self, data: EpisodeData) -> None:
         self._windows += 1
         self._steps += data.length
-        returns, lengths = self._ended(data)
-        own = [min(length, steps) for length, steps in zip(lengths, _steps_since_start(data), strict=True)]
-        self._pool.add(data, returns, lengths, own)
-        if self._unit is None and returns:
+        self._pool.add(data)
+        if self._unit is None and data.episode_returns:
             self._unit = "episode"
         if self._unit is None and self._windows >= self._silence_windows and self._steps >= self._silence_steps:
             self._unit = "step"
@@ -95,27 +103,6 @@ class ReturnEvaluator(BaseEvaluator):
         if self._unit == "step":
             return self._pool.steps >= STREAM_STEPS
         return self._unit == "episode" and len(self._pool.returns) >= self._required
-
-    def _ended(self, data: EpisodeData) -> tuple[list[float], list[int]]:
-        """Returns and lengths of the episodes that ended here; counted by ourselves for pipelines that do not."""
-        if data.episode_returns or not data.ended_rows:
-            self._carry(data)
-            return list(data.episode_returns), list(data.episode_lengths)
-        return self._carry(data)
-
-    def _carry(self, data: EpisodeData) -> tuple[list[float], list[int]]:
-        ranges, dones = data.row_ranges, data.dones
-        still_open = self._open_returns if len(self._open_returns) == len(ranges) else [(0.0, 0)] * len(ranges)
-        returns, lengths, self._open_returns = [], [], []
-        for (start, stop), (total, length) in zip(ranges, still_open, strict=True):
-            for row in range(start, stop):
-                total, length = total + float(data.rewards[row]), length + 1
-                if dones[row]:
-                    returns.append(total)
-                    lengths.append(length)
-                    total, length = 0.0, 0
-            self._open_returns.append((total, length))
-        return returns, lengths
 
 
 class _Pool:
@@ -128,11 +115,11 @@ class _Pool:
         self._own_steps = 0
         self._reward = 0.0
 
-    def add(self, data: EpisodeData, returns: list[float], lengths: list[int], own: list[int]) -> None:
-        """Add a window. Steps of earlier windows were acted by earlier policies: their share is nobody's now."""
-        self.returns += returns
-        self.lengths += lengths
-        self._own_steps = sum(own)
+    def add(self, data: EpisodeData) -> None:
+        """Add a window. Steps of earlier windows were acted by earlier policies: they are nobody's own now."""
+        self.returns += data.episode_returns
+        self.lengths += data.episode_lengths
+        self._own_steps = sum(map(min, data.episode_lengths, _steps_since_start(data)))
         self.steps += data.length
         self._reward += data.total_reward
 
@@ -151,7 +138,8 @@ class _Pool:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        return {"returns": self.returns, "lengths": self.lengths, "steps": self.steps, "reward": self._reward}
+        return {"returns": list(self.returns), "lengths": list(self.lengths), "steps": self.steps,
+                "reward": self._reward}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.returns, self.lengths = list(state["returns"]), list(state["lengths"])
@@ -167,7 +155,7 @@ def _steps_since_start(data: EpisodeData) -> list[int]:
 def _window_metrics(data: EpisodeData, diagnostics: dict[str, Any]) -> dict[str, float]:
     rewards = np.asarray(data.rewards, dtype=float)
     numeric = {k: float(v) for k, v in diagnostics.items() if isinstance(v, int | float | np.number)}
-    window = {"total_reward": float(rewards.sum())}
+    window = {"total_reward": float(rewards.sum()), "episode_length": float(rewards.size)}
     if rewards.size:
         window |= {"mean_reward": float(rewards.mean()), "reward_std": float(rewards.std())}
     return {**numeric, **window}

@@ -2,83 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.interrupts import StopRequests, WindowAbandoned
 from tensor_optix.core.rng import RandomStreams
 from tensor_optix.core.score_tracker import present
 from tensor_optix.core.statistics import bootstrap_interval
-from tensor_optix.core.types import EpisodeData, EvalMetrics, FinalScore
+from tensor_optix.core.types import EvalMetrics, FinalScore
 from tensor_optix.errors import EnvError
 
 LAST_POLICY_EPISODES = 10
+MAX_EVALUATION_STEPS = 200_000  # no further env episode is begun after so many
 
 
 class FinalEvaluation:
-    """Scores policies on complete env episodes; draws its seeds from streams of its own.
+    """Scores policies on complete env episodes, one fresh seed each; draws its seeds from streams of its own.
 
     What cannot be scored is no error, a finished training run must not be lost over it: ``notes`` says what and why.
+    A signal ends it at once. ``steps`` counts the env steps used.
     """
 
-    def __init__(self, pipeline: BasePipeline, evaluator: BaseEvaluator, streams: RandomStreams) -> None:
+    def __init__(
+        self,
+        pipeline: BasePipeline,
+        evaluator: BaseEvaluator,
+        streams: RandomStreams,
+        requests: StopRequests | None = None,
+    ) -> None:
         self._pipeline = pipeline
         self._evaluator = evaluator
         self._streams = streams
+        self._requests = requests or StopRequests()
         self.notes: list[str] = []
+        self.steps = 0
+
+    def restart(self) -> None:
+        """Another run: nothing noted or used yet."""
+        self.notes, self.steps = [], 0
 
     def last_policy(self, agent: BaseAgent) -> EvalMetrics | None:
-        """The score of a policy that no window has scored, acting as in training; None where there is none."""
-        seeds = self._seeds("last policy", LAST_POLICY_EPISODES)
-        metrics = self._score(self._episodes(agent, seeds, deterministic=False))
-        if metrics is None:
-            self.notes.append("the policy of the last learn call could not be scored and was not considered")
-        return metrics
+        """The score of a policy that no window has scored, acting as in training; None where there is none.
 
-    def best_policy(
-        self, agent: BaseAgent, *, episodes: int, cut_short: Callable[[], bool]
-    ) -> tuple[FinalScore | None, int]:
-        """``(score, env steps used)``: deterministic, one fresh seed per env episode, each scored by itself.
-
-        None where the pipeline has no environment for it or the evaluator cannot score an episode.
-        ``cut_short`` is asked before each episode.
+        Only evaluators that score whole episodes give a score here that may be compared with those of windows.
         """
         scores: list[float] = []
-        steps = 0
-        for seed in self._seeds("final evaluation", episodes):
-            data = None if cut_short() else self._episodes(agent, [seed], deterministic=True)
-            if data is None:
-                break
-            steps += data.length
-            if metrics := self._score(data):
-                scores.append(float(metrics.primary_score))
+        if self._evaluator.scores_whole_episodes:
+            scores = list(self._scores(agent, "last policy", LAST_POLICY_EPISODES, deterministic=False))
+        if len(scores) < LAST_POLICY_EPISODES:
+            self.notes.append("the policy of the last learn call could not be scored and was not considered")
+            return None
+        return EvalMetrics(float(np.mean(scores)), {"n_episodes": float(len(scores))}, -1)
+
+    def best_policy(self, agent: BaseAgent, episodes: int) -> FinalScore | None:
+        """The mean over ``episodes`` deterministic env episodes, each scored by itself.
+
+        None where the pipeline has no environment for it or the evaluator cannot score an episode.
+        """
+        scores = list(self._scores(agent, "final evaluation", episodes, deterministic=True))
         if not scores:
             self.notes.append("the best policy could not be scored on fresh seeds")
-        return self._with_interval(scores), steps
-
-    def _episodes(self, agent: BaseAgent, seeds: list[int], *, deterministic: bool) -> EpisodeData | None:
-        try:
-            return self._pipeline.evaluate(agent, seeds=seeds, deterministic=deterministic)
-        except EnvError as error:
-            self.notes.append(f"evaluation ended early: {error}")
-            return None
-
-    def _score(self, data: EpisodeData | None) -> EvalMetrics | None:
-        try:
-            return None if data is None else present(self._evaluator.score_validation(data))
-        except LookupError as error:  # it looks for the diagnostics of a learn call, of which there was none
-            self.notes.append(f"the evaluator cannot score episodes without diagnostics: {error!r} is missing")
-            return None
-
-    def _with_interval(self, scores: Sequence[float]) -> FinalScore | None:
-        if not scores:
             return None
         low, high = bootstrap_interval(scores, self._streams.stream("final interval"))
         return FinalScore(float(np.mean(scores)), low, high, tuple(scores))
 
-    def _seeds(self, purpose: str, n: int) -> list[int]:
-        seeds: list[int] = self._streams.stream(purpose).integers(0, 2**31 - 1, size=n).tolist()
-        return seeds
+    def _scores(self, agent: BaseAgent, purpose: str, episodes: int, *, deterministic: bool) -> Iterator[float]:
+        seeds: Sequence[int] = self._streams.stream(purpose).integers(0, 2**31 - 1, size=episodes).tolist()
+        limit = self.steps + MAX_EVALUATION_STEPS
+        for number, seed in enumerate(seeds):
+            if self.steps >= limit:
+                self.notes.append(f"the {purpose} ended after {number} episodes, which took {self.steps} steps")
+                return
+            metrics = self._episode_metrics(agent, seed, deterministic)
+            if metrics is None:
+                return
+            yield metrics.primary_score
+
+    def _episode_metrics(self, agent: BaseAgent, seed: int, deterministic: bool) -> EvalMetrics | None:
+        try:
+            with self._requests.leaving_at_once():
+                data = self._pipeline.evaluate(agent, seeds=[seed], deterministic=deterministic)
+                if data is None:
+                    return None
+                self.steps += data.length
+                return present(self._evaluator.score_validation(data), evaluator=self._evaluator)
+        except WindowAbandoned:
+            self.notes.append("the evaluation was interrupted")
+        except EnvError as error:
+            self.notes.append(f"the evaluation ended early: {error}")
+        except LookupError as error:  # it looks for the diagnostics of a learn call, of which there was none
+            self.notes.append(f"the evaluator cannot score an episode without diagnostics: {error!r} is missing")
+        return None

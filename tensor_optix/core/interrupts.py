@@ -14,7 +14,7 @@ _REASONS = {signal.SIGINT: StopReason.INTERRUPTED, signal.SIGTERM: StopReason.TE
 
 
 class WindowAbandoned(BaseException):
-    """A signal arrived while a window was being collected; nothing has been learned from it yet.
+    """A signal arrived while nothing was happening that must be finished.
 
     Not an Exception, so that no ``except Exception`` of an environment or an agent can swallow it.
     """
@@ -26,7 +26,12 @@ class StopRequests:
     def __init__(self) -> None:
         self.reason: StopReason | None = None
         self._by_signal = False
-        self._collecting = False
+        self._may_leave = False
+
+    @property
+    def by_signal(self) -> bool:
+        """True once a signal has arrived."""
+        return self._by_signal
 
     def request(self) -> None:
         """Ask for an end after the current window."""
@@ -37,13 +42,15 @@ class StopRequests:
         self.reason, self._by_signal = None, False
 
     @contextmanager
-    def collecting(self) -> Iterator[None]:
-        """Around the collection of a window: the one place that a signal may leave at any instant."""
-        self._collecting = True
+    def leaving_at_once(self) -> Iterator[None]:
+        """Around collecting and evaluating, which a signal may leave at any instant by WindowAbandoned."""
+        if self._by_signal:
+            raise WindowAbandoned
+        self._may_leave = True
         try:
             yield
         finally:
-            self._collecting = False
+            self._may_leave = False
 
     @contextmanager
     def watching_signals(self) -> Iterator[None]:
@@ -66,6 +73,6 @@ class StopRequests:
             raise KeyboardInterrupt
         self._by_signal = True
         self.reason = _REASONS[signal.Signals(number)]
-        if self._collecting:
-            self._collecting = False
+        if self._may_leave:
+            self._may_leave = False  # on the way out nothing may be left a second time
             raise WindowAbandoned

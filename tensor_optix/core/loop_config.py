@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +33,8 @@ class LoopConfig:
         ``max(improvement_margin, noise_k * noise)``; score_window: ticks from which the noise is estimated. A
         larger noise_k asks for larger gains, and so stops earlier.
     Evaluation points
-        base_interval, backoff_factor, max_interval_episodes: ticks between two evaluation points; grows while
-        nothing improves, returns to base_interval with an improvement.
+        base_interval, backoff_factor, max_interval_episodes: windows between two evaluation points; grows with
+        every tick that does not improve, returns to base_interval with an improvement.
     min_episodes_before_degradation: no alarm before this many ticks.
     evaluation_episodes: env episodes of the closing evaluation on fresh seeds; 0 leaves it out.
     """
@@ -93,12 +95,14 @@ class LoopConfig:
         value = getattr(self, name)
         if value is None and _default(name) is None:
             return
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(f"{name} must be a number, got {value!r}")
-        if name not in _FRACTIONS and value != int(value):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+            raise ConfigError(f"{name} must be a finite number, got {value!r}")
+        number = float(value)
+        if name not in _FRACTIONS and not number.is_integer():
             raise ConfigError(f"{name} must be a whole number, got {value!r}")
-        if not value >= at_least:
+        if number < at_least:
             raise ConfigError(f"{name} must be at least {at_least}, got {value!r}")
+        object.__setattr__(self, name, number if name in _FRACTIONS else int(number))
 
 
 def _default(name: str) -> Any:

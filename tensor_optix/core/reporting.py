@@ -115,7 +115,10 @@ class LineReporter(Reporter):
 
 
 class EvaluationPoints:
-    """Which windows are evaluation points: every improvement, else one per ``interval`` windows."""
+    """Which windows are evaluation points: every improvement, else one per ``interval`` windows.
+
+    Windows without a score count here (their line says n/a), so that a silent run still shows that it is alive.
+    """
 
     def __init__(self) -> None:
         self._windows_since_point: int | None = None
@@ -128,7 +131,7 @@ class EvaluationPoints:
         return due
 
 
-class RunFiles(Protocol):
+class Rows(Protocol):
     """Where rows are kept."""
 
     def append_metrics(self, row: dict[str, Any]) -> None: ...
@@ -138,7 +141,7 @@ class RunFiles(Protocol):
 class RowReporter(Reporter):
     """Keeps a row per tick and a row per decision in the run directory."""
 
-    def __init__(self, files: RunFiles) -> None:
+    def __init__(self, files: Rows) -> None:
         self._files = files
 
     def progressed(self, progress: Progress) -> None:
@@ -186,6 +189,7 @@ def summary_of(result: RunResult) -> dict[str, Any]:
         "explanation": result.explanation, "score": result.score, "windows": result.windows,
         "env_steps": result.env_steps, "evaluation_steps": result.evaluation_steps,
         "seconds": round(result.seconds, 3), "notes": list(result.notes),
+        "health": dict(result.health),
         "best_snapshot": result.best_snapshot.snapshot_id if result.best_snapshot else None,
         "final": None if final is None else {
             "mean": final.mean, "low": final.low, "high": final.high, "returns": list(final.returns),

@@ -7,10 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.errors import ConfigError
+
 
 def fresh_seed() -> int:
     """A root seed from the operating system, for runs that were given none (it is recorded with the run)."""
     return int(np.random.SeedSequence().generate_state(1)[0])
+
+
+def checked_seed(seed: Any) -> int:
+    """``seed`` as a root seed. Raises ConfigError unless it is a whole number of at least 0."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ConfigError(f"seed must be a whole number of at least 0, got {seed!r}")
+    return int(seed)
 
 
 class RandomStreams:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tensor_optix.core.reporting import summary_of
+from tensor_optix.core.types import RunResult
 from tensor_optix.storage import FileSystem, RunDirectory
 
 
@@ -21,9 +23,11 @@ class RunFiles:
         self._fs = FileSystem()
         self._identity = identity
         self._directory: RunDirectory | None = None
+        self._is_new = False
 
     def open(self) -> None:
         """Make or lock the directory. Raises CheckpointError or ConfigError before anything else happens."""
+        self._is_new = self._directory is None
         if self._directory is None:
             identity = dict(self._identity())
             self._directory = RunDirectory.create(self._fs, self.path.parent, self.run_id, identity)
@@ -35,12 +39,21 @@ class RunFiles:
         if self._directory is not None:
             self._directory.release()
 
-    def discard(self) -> None:
-        """Remove the directory of a run that failed before it had anything to keep."""
-        if self._directory is not None:
-            self._directory.release()
-            self._fs.remove_tree(self.path)
-            self._directory = None
+    def finished(self, result: RunResult) -> None:
+        """Record in run.json how the run ended."""
+        self._opened.update_summary(summary_of(result))
+
+    def failed(self, error: BaseException, *, has_policies: bool) -> None:
+        """Nothing half-written stays behind: a run that never had a policy to keep is removed, any other one says
+        in run.json how it ended."""
+        if self._directory is None or not self._directory.is_locked:
+            return
+        if has_policies or not self._is_new:
+            self._directory.update_summary({"status": "failed", "error": f"{type(error).__name__}: {error}"})
+            return
+        self._directory.release()
+        self._fs.remove_tree(self.path)
+        self._directory = None
 
     def write_text(self, name: str, text: str) -> None:
         """Give the file ``name`` new content, atomically."""
@@ -53,10 +66,6 @@ class RunFiles:
     def append_event(self, row: dict[str, Any]) -> None:
         """A row per decision."""
         self._opened.append_event(row)
-
-    def summarise(self, summary: dict[str, Any]) -> None:
-        """Record in run.json how the run stands."""
-        self._opened.update_summary(summary)
 
     @property
     def _opened(self) -> RunDirectory:

@@ -1,10 +1,16 @@
-"""The scores of a run, one per tick: raw, smoothed, and the best one."""
+"""The scores of a run, one per tick: raw, smoothed, and the one before."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from typing import Any
 
+import numpy as np
+
+from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.types import EvalMetrics
+from tensor_optix.errors import ConfigError
 
 
 class ScoreTracker:
@@ -36,8 +42,23 @@ class ScoreTracker:
         return self.history[-2].primary_score if len(self.history) > self._start + 1 else None
 
 
-def present(metrics: EvalMetrics | None) -> EvalMetrics | None:
-    """``metrics``, or None when it holds no score: nothing was measured, or not a number came out."""
-    if metrics is None or metrics.primary_score is None or not math.isfinite(metrics.primary_score):
+def present(metrics: Any, *, evaluator: BaseEvaluator) -> EvalMetrics | None:
+    """What an evaluator returned, in plain types; None when it holds no score: no number, or not a finite one.
+
+    Raises ConfigError when it returned something else altogether.
+    """
+    if metrics is None:
         return None
-    return metrics
+    if not isinstance(metrics, EvalMetrics):
+        raise ConfigError(
+            f"{type(evaluator).__name__} must return EvalMetrics or None, got {type(metrics).__name__}: "
+            "wrap the number as EvalMetrics(primary_score=..., metrics={}, episode_id=...)"
+        )
+    score = metrics.primary_score
+    if np.ndim(score) != 0 or not isinstance(score, int | float | np.generic | np.ndarray):
+        return None
+    try:
+        number = float(score)
+    except (TypeError, ValueError):
+        return None
+    return dataclasses.replace(metrics, primary_score=number) if math.isfinite(number) else None

@@ -50,7 +50,7 @@ def compute_gae(
     if len({*lengths.values(), len(successor)}) > 1:
         raise ConfigError(f"compute_gae needs rows of equal length, got {lengths}, next_values: {len(successor)}")
     end[last_rows] = True
-    delta = reward + gamma * successor * ~cut - value
+    delta = reward + gamma * np.where(cut, 0.0, successor) - value  # not a product: NaN · 0 is NaN
     advantage = np.array(_discounted_sums(delta, gamma * gae_lambda * ~end))
     return advantage.astype(np.float32), (advantage + value).astype(np.float32)
 

@@ -43,6 +43,7 @@ class StopReason(Enum):
     MAX_STEPS = "max_steps"
     MAX_TIME = "max_time"
     STOPPED = "stopped"
+    PIPELINE_ENDED = "pipeline_ended"
     INTERRUPTED = "interrupted"
     TERMINATED = "terminated"
 
@@ -197,7 +198,10 @@ class PolicySnapshot:
 
 @dataclass(frozen=True)
 class TuningEvidence:
-    """What a tuner is told at a tick: which hyperparameters trained the policy whose score this is."""
+    """What a tuner is told at a tick: which hyperparameters trained the policy whose score this is.
+
+    env_steps, episodes: environment steps, and finished env episodes, since the previous tick.
+    """
 
     hyperparams: Mapping[str, Any]
     score: float
@@ -208,7 +212,10 @@ class TuningEvidence:
 
 @dataclass(frozen=True)
 class FinalScore:
-    """Mean return over fresh evaluation episodes, with a 95 % interval; ``returns`` holds every episode's."""
+    """Mean score over fresh evaluation episodes, with a 95 % interval; ``returns`` holds every episode's.
+
+    The unit is the evaluator's own: with the default one, the return of an env episode.
+    """
 
     mean: float
     low: float
@@ -224,7 +231,8 @@ class RunResult:
     score: of the best policy, on the selection signal (the evaluator's unit); None if nothing was ever scored.
     final: that policy on evaluation seeds used for nothing else; None where no environment could be had for it.
     env_steps: environment steps that training took, over all ``run()`` calls of this optimizer;
-    evaluation_steps: those of the closing evaluation, reported apart.
+    evaluation_steps: those of the closing evaluation, reported apart; notes: what could not be done, and why;
+    health: what was repaired, dropped or cut on the way, counted.
     """
 
     reason: StopReason
@@ -240,3 +248,4 @@ class RunResult:
     best_snapshot: PolicySnapshot | None
     seed: int
     notes: tuple[str, ...] = ()
+    health: Mapping[str, int] = field(default_factory=dict)

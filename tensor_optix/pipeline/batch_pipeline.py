@@ -55,7 +55,7 @@ class BatchPipeline(BasePipeline):
         n_steps: int | None = None,
     ) -> None:
         self.window_size = _window_size(window_size, n_steps)
-        self.health: Counter[str] = Counter()
+        self._health: Counter[str] = Counter()
         self._source = env_source(env, env_id)
         self._agent: BaseAgent | None = None if agent is None else as_agent(agent)
         self._streams = RandomStreams(fresh_seed())
@@ -119,6 +119,10 @@ class BatchPipeline(BasePipeline):
     def description(self) -> str:
         return self._runner().name
 
+    @property
+    def health(self) -> Counter[str]:
+        return self._health
+
     def evaluate(
         self, agent: BaseAgent, *, seeds: Sequence[int], deterministic: bool = True
     ) -> EpisodeData | None:
@@ -154,7 +158,7 @@ class BatchPipeline(BasePipeline):
             "windows": self._windows,
             "env_episodes": self._env_episodes,
             "failures_in_a_row": self._failures_in_a_row,
-            "health": dict(self.health),
+            "health": dict(self._health),
             "open_episode": self._training.state_dict() if self._training is not None else None,
         }
 
@@ -167,7 +171,7 @@ class BatchPipeline(BasePipeline):
         self._windows = state["windows"]
         self._env_episodes = state["env_episodes"]
         self._failures_in_a_row = state["failures_in_a_row"]
-        self.health = Counter(state["health"])
+        self._health = Counter(state["health"])
         self._runner().close_episode()
         if state["open_episode"] is not None:
             self._resume(state["open_episode"])
@@ -253,7 +257,7 @@ class BatchPipeline(BasePipeline):
         if not (self._source.is_rebuildable and is_its_own_error and self._failures_in_a_row < MAX_FAILURES_IN_A_ROW):
             raise error
         self._failures_in_a_row += 1
-        self.health["env_rebuilt"] += 1
+        self._health["env_rebuilt"] += 1
         logger.warning("%s: building it anew (%d of at most %d in a row)", error, self._failures_in_a_row,
                        MAX_FAILURES_IN_A_ROW)  # fmt: skip
         self._source.release(runner.env)
@@ -271,7 +275,7 @@ class BatchPipeline(BasePipeline):
             except EnvError as error:
                 runner.close_episode()
                 logger.warning("%s", error)
-        self.health[reason] += 1
+        self._health[reason] += 1
         logger.warning("%s: env episode %d could not be had again after %d steps (%s); a new one starts",
                        runner.name, open_episode["episode"], open_episode["steps"], reason)  # fmt: skip
 
@@ -300,7 +304,7 @@ class BatchPipeline(BasePipeline):
         rows.end_episode(runner.copied(observation), runner.episode_return, runner.steps)
 
     def _say_cut(self, runner: EnvRunner) -> None:
-        self.health["evaluation_cut"] += 1
+        self._health["evaluation_cut"] += 1
         logger.warning("%s: an evaluation episode was cut after %d steps; a step limit "
                        "(gymnasium.wrappers.TimeLimit) would end it", runner.name, runner.steps)  # fmt: skip
 

@@ -322,3 +322,18 @@ def test_the_docstrings_example_runs():
     exec("\n".join(lines), scope)
     assert scope["action"] in (0, 1)
     assert scope["agent"].actor is scope["agent"]._actor is scope["actor"]
+
+
+def test_a_schedule_of_the_users_own_changes_no_base_learning_rate_and_survives_a_restore():
+    made = agent({"learning_rate": 1e-3})
+    group = made._learner.optimizer.param_groups[0]
+    group["lr"] = 0.0  # what a schedule ends with
+    assert made.get_hyperparams().params["learning_rate"] == 1e-3
+    made.set_hyperparams(made.get_hyperparams())
+    assert group["lr"] == 0.0
+
+
+def test_hyperparameters_may_be_a_plain_dict():
+    actor, critic = networks()
+    optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()])
+    assert TorchPPOAgent(actor, critic, optimizer, {"clip_ratio": 0.3}).get_hyperparams().params["clip_ratio"] == 0.3

@@ -19,7 +19,8 @@ from tensor_optix.errors import ConfigError
 
 
 def judge_all(scores, config=None, episodes=()):
-    rule = PatienceRule(config or LoopConfig())
+    config = config or LoopConfig()
+    rule = PatienceRule(config, is_guarded=not config.chooses_patience)
     judgements = []
     for i, score in enumerate(scores):
         smoothed = float(np.mean(scores[max(0, i - 1) : i + 1]))
@@ -143,7 +144,7 @@ def test_a_restart_forgets_the_clock_but_not_that_learning_was_seen():
     rule = PatienceRule(LoopConfig())
     for score in learning_curve(30, noise=0.01):
         rule.judge(Tick(score, score))
-    rule.restart()
+    rule.restart(is_new_agent=False)
     judgements = [rule.judge(Tick(1.0, 1.0)) for _ in range(21)]
     assert judgements[0].evidence["misses"] == 0
     assert judgements[-1].verdict is Verdict.CONVERGED
@@ -160,12 +161,12 @@ def test_a_cut_episode_is_none_of_the_ended_ones():
 def test_a_rule_of_the_users_own_is_used():
     class Mine(ConvergenceRule):
         def judge(self, tick): ...
-        def restart(self): ...
+        def restart(self, *, is_new_agent): ...
 
     mine = Mine()
-    assert rule_for(LoopConfig(convergence=mine)) is mine
+    assert rule_for(LoopConfig(convergence=mine), is_guarded=True) is mine
 
 
 def test_an_unknown_rule_is_refused():
     with pytest.raises(ConfigError, match="must be None, 'patience' or a ConvergenceRule, got 'patiens'"):
-        rule_for(LoopConfig(convergence="patiens"))
+        rule_for(LoopConfig(convergence="patiens"), is_guarded=True)

@@ -27,10 +27,11 @@ def test_an_unknown_setting_is_refused_with_the_nearest_name():
         ("dormant_threshold", 0, "dormant_threshold must be at least 1, got 0"),
         ("dormant_threshold", 2.5, "dormant_threshold must be a whole number, got 2.5"),
         ("backoff_factor", 0.5, "backoff_factor must be at least 1, got 0.5"),
-        ("noise_k", float("nan"), "noise_k must be at least 0, got nan"),
-        ("max_steps", "many", "max_steps must be a number, got 'many'"),
-        ("max_steps", True, "max_steps must be a number, got True"),
-        ("plateau_threshold", None, "plateau_threshold must be a number, got None"),
+        ("noise_k", float("nan"), "noise_k must be a finite number, got nan"),
+        ("max_steps", "many", "max_steps must be a finite number, got 'many'"),
+        ("max_steps", float("inf"), "max_steps must be a finite number, got inf"),
+        ("max_steps", True, "max_steps must be a finite number, got True"),
+        ("plateau_threshold", None, "plateau_threshold must be a finite number, got None"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(name, value, message):

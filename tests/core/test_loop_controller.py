@@ -8,22 +8,25 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tensor_optix import (
     BaseOptimizer,
+    ConfigError,
     Continuation,
     EvalMetrics,
     HyperparamSet,
     LoopCallback,
     LoopState,
+    ReturnEvaluator,
     RLOptimizer,
     StopReason,
     TuningEvidence,
     Verdict,
 )
 from tensor_optix.storage import FileSystem, RunDirectory
-from tests.core.scripted import FirstReward, HookLog, ScriptedAgent, ScriptedPipeline
+from tests.core.scripted import FirstReward, HookLog, ScriptedAgent, ScriptedPipeline, window_of
 
 RISING = [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110]
 NOISE = [0.0, 0.3, -0.2, 0.1, -0.1, 0.2, -0.3]
@@ -124,7 +127,7 @@ def test_a_window_without_a_score_is_no_tick(build):
     assert [(e.score, e.previous_score) for e in tuner.told] == [(6, 5)]
 
 
-@pytest.mark.parametrize("score", [float("nan"), float("inf"), None])
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), None, "7", [1.0], np.array([2.0])])
 def test_a_score_that_is_no_number_is_absent(build, score):
     class Broken(FirstReward):
         def score(self, episode_data, train_diagnostics):
@@ -239,10 +242,10 @@ class Successor(LoopCallback):
 def test_a_continuation_goes_on_with_its_agent_for_its_budget(build):
     log: list[str] = []
     first, second = ScriptedAgent(log, "first "), ScriptedAgent(log, "second ")
-    opt = build([1.0], agent=first, callbacks=[Successor(second, 3)], dormant_threshold=2)
+    opt = build([1.0], agent=first, callbacks=[Successor(second, 2)], dormant_threshold=2)
     opt.run()
     learned = [entry.split(" with")[0] for entry in log if "learn" in entry]
-    assert learned == ["first learn 0", "first learn 1", "second learn 2", "second learn 3", "second learn 4"]
+    assert learned == ["first learn 0", "first learn 1", "second learn 3", "second learn 4"]
 
 
 def test_a_continuation_starts_a_fresh_clock(build):
@@ -258,6 +261,247 @@ def test_the_best_of_a_continuation_ends_up_in_the_agent_that_the_user_gave(buil
     second.policy = 70
     build([1, 1, 1, 8, 2, 2, 2], agent=agent, callbacks=[Successor(second, 4)], dormant_threshold=2).run()
     assert agent.policy in range(70, 75)
+
+
+def test_a_continuation_is_seeded_from_the_run(build):
+    class Seeded(ScriptedAgent):
+        drawn: int | None = None
+
+        def seed(self, rng):
+            self.drawn = int(rng.integers(2**31))
+
+    def draw(seed: int) -> tuple[int | None, int | None]:
+        first, second = Seeded(), Seeded()
+        build([1.0], agent=first, callbacks=[Successor(second, 3)], dormant_threshold=2, seed=seed).run()
+        return first.drawn, second.drawn
+
+    assert draw(1) == draw(1)
+    assert draw(1) != draw(2)
+    assert len(set(draw(1))) == 2
+
+
+def test_a_continuation_that_learns_nothing_is_stuck_whatever_the_agent_before_it_learned(build):
+    class Worse(LoopCallback):
+        offers = 1
+
+        def after_dormant(self, run):
+            self.offers -= 1
+            pipeline.script = [[0.0]]
+            return Continuation(ScriptedAgent()) if self.offers >= 0 else None
+
+    pipeline = ScriptedPipeline(LEARNED_THEN_FLAT)
+    opt = build([], pipeline=pipeline, callbacks=[Worse()], stuck_after=40)
+    opt.run()
+    assert opt.result.reason is StopReason.STUCK
+
+
+def test_a_continuation_with_other_networks_is_refused_in_words(build):
+    class Wider(ScriptedAgent):
+        def policy_state(self):
+            return {"policy": np.zeros(3)}
+
+    opt = build([1.0], callbacks=[Successor(Wider(), 3)], dormant_threshold=2)
+    with pytest.raises(ConfigError, match=r"must have the same networks as yours.*these differ: policy"):
+        opt.run()
+
+
+def test_an_off_policy_agent_keeps_the_guard_that_nobody_switched_off(build):
+    class OffPolicy(ScriptedAgent):
+        @property
+        def is_on_policy(self):
+            return False
+
+    opt = build([1.0], agent=OffPolicy(), stuck_after=50)
+    opt.run()
+    assert opt.result.windows == 50
+
+
+def test_a_policy_that_warms_up_is_scored_but_not_judged(build):
+    class WarmingUp(ScriptedAgent):
+        @property
+        def warming_up(self):
+            return self.policy < 10
+
+    tuner = RaiseEachTime()
+    opt = build([1.0], agent=WarmingUp(), dormant_threshold=3, optimizer=tuner)
+    opt.run()
+    assert opt.result.windows == 10 + 4
+    assert len(tuner.told) == 3  # windows 10, 11 and 12; the one that ends the run is not tuned
+
+
+def test_a_fall_waits_until_the_tuner_has_stopped_probing(build):
+    class Probing(RaiseEachTime):
+        @property
+        def is_probing(self):
+            return 18 <= len(self.told) <= 24
+
+        def suggest(self, current_hyperparams, metrics_history):
+            return current_hyperparams
+
+    log: list[str] = []
+    script = [100 + 5 * NOISE[i % 7] for i in range(20)] + [10 + 5 * NOISE[i % 7] for i in range(10)]
+    build(script, callbacks=[HookLog(log)], optimizer=Probing(), max_episodes=30).run()
+    assert [entry for entry in log if entry.startswith("on_degradation")] == ["on_degradation 26"]
+
+
+def test_time_between_two_runs_does_not_count(build, monkeypatch):
+    now = [100.0]
+    opt = build([1.0], max_episodes=1)
+    opt._controller._clock._clock = lambda: now[0]
+    opt.run()
+    now[0] += 1000
+    opt.run()
+    assert opt.result.seconds == 0.0
+
+
+def test_a_pipeline_without_more_windows_ends_the_run(build):
+    class Finite(ScriptedPipeline):
+        def episodes(self):
+            windows = super().episodes()
+            yield from (next(windows) for _ in range(3))
+
+    agent = ScriptedAgent()
+    opt = build([1, 5, 2], agent=agent, pipeline=Finite([1, 5, 2]))
+    opt.run()
+    assert opt.result.reason is StopReason.PIPELINE_ENDED
+    assert agent.policy == 1
+
+
+def test_columns_that_do_not_belong_together_are_named(build):
+    class Ragged(ScriptedPipeline):
+        def episodes(self):
+            for window in super().episodes():
+                window.episode_lengths = []
+                yield window
+
+    with pytest.raises(ConfigError, match="1 episode_returns but 0 episode_lengths"):
+        build([1], pipeline=Ragged([1])).run()
+
+
+def test_a_row_pairs_a_score_with_the_hyperparameters_that_made_its_policy(build):
+    opt = build([5, 6, 9], optimizer=RaiseEachTime(), max_episodes=3)
+    opt.run()
+    rows = RunDirectory.open(FileSystem(), opt.run_dir).read_metrics()
+    assert [(row["score"], row["hyperparams"]["learning_rate"]) for row in rows] == [(5, 0.1), (6, 0.1), (9, 1.1)]
+
+
+def test_the_row_of_the_tick_that_ended_the_run_says_so(build):
+    opt = build([1.0], dormant_threshold=2, callbacks=[Successor(ScriptedAgent(), 2)])
+    opt.run()
+    rows = RunDirectory.open(FileSystem(), opt.run_dir).read_metrics()
+    assert [row["state"] for row in rows][:4] == ["ACTIVE", "ACTIVE", "DORMANT", "ACTIVE"]
+
+
+class Evaluable(ScriptedPipeline):
+    """Complete episodes are worth what ``values`` says of the agent's policy; ``log`` notes how it acted."""
+
+    def __init__(self, script, values, **keywords):
+        super().__init__(script, **keywords)
+        self.values = values
+
+    def evaluate(self, agent, *, seeds, deterministic=True):
+        self.log.append(f"evaluate P{agent.policy} {'deterministic' if deterministic else 'as in training'}")
+        return window_of([self.values(agent.policy)], 0)
+
+
+def test_the_last_policy_is_scored_as_in_training_and_may_be_the_best(build):
+    log: list[str] = []
+    agent = ScriptedAgent()
+    pipeline = Evaluable([1, 2], lambda policy: 50.0 if policy == 2 else 1.0, log=log)
+    opt = build([], agent=agent, pipeline=pipeline, evaluator=ReturnEvaluator(), max_episodes=2, evaluation_episodes=3)
+    opt.run()
+    assert agent.policy == 2
+    evaluations = [entry for entry in log if entry.startswith("evaluate")]
+    assert evaluations == ["evaluate P2 as in training"] * 10 + ["evaluate P2 deterministic"] * 3
+    assert opt.result.evaluation_steps == 13
+
+
+def test_a_score_of_another_scale_is_never_compared_with_those_of_windows(build):
+    """The sum over a window grows with its length: whole episodes would always win, or always lose."""
+    agent = ScriptedAgent()
+    pipeline = Evaluable([9, 2], lambda policy: 1000.0)
+    opt = build([], agent=agent, pipeline=pipeline, max_episodes=2, evaluation_episodes=1)
+    opt.run()
+    assert agent.policy == 0
+    assert "the policy of the last learn call could not be scored" in opt.result.notes[0]
+
+
+def test_after_a_signal_nothing_is_evaluated(build):
+    class Interrupted(ScriptedAgent):
+        def learn(self, episode_data):
+            os.kill(os.getpid(), signal.SIGINT)
+            return super().learn(episode_data)
+
+    log: list[str] = []
+    pipeline = Evaluable([1], lambda policy: 1.0, log=log)
+    opt = build([], agent=Interrupted(), pipeline=pipeline, evaluator=ReturnEvaluator())
+    opt.run()
+    assert not [entry for entry in log if entry.startswith("evaluate")]
+
+
+def test_a_signal_ends_an_evaluation_at_once_and_the_result_stands(build):
+    class Slow(Evaluable):
+        def evaluate(self, agent, *, seeds, deterministic=True):
+            if len([entry for entry in self.log if entry.startswith("evaluate")]) == 12:
+                os.kill(os.getpid(), signal.SIGINT)
+                raise AssertionError("the signal leaves at once")
+            return super().evaluate(agent, seeds=seeds, deterministic=deterministic)
+
+    pipeline = Slow([1], lambda policy: 1.0)
+    opt = build([], pipeline=pipeline, evaluator=ReturnEvaluator(), max_episodes=1)
+    opt.run()
+    assert opt.result.reason is StopReason.MAX_EPISODES
+    assert len(opt.result.final.returns) == 2
+    assert "the evaluation was interrupted" in opt.result.notes
+
+
+def test_an_error_of_the_final_evaluation_surfaces_and_the_result_stands(build):
+    class Broken(Evaluable):
+        def evaluate(self, agent, *, seeds, deterministic=True):
+            raise OSError("port in use")
+
+    opt = build([], pipeline=Broken([3], None), max_episodes=1)
+    with pytest.raises(OSError, match="port in use"):
+        opt.run()
+    assert opt.result.score == 3
+
+
+def test_a_second_run_scores_the_restored_policy_by_its_own_episodes_only(build):
+    evaluator = ReturnEvaluator(score_episodes=2)
+    opt = build([[8, 8], [1], [8, 8]], evaluator=evaluator, max_episodes=2)
+    opt.run()
+    opt.run()
+    rows = RunDirectory.open(FileSystem(), opt.run_dir).read_metrics()
+    assert [row["score"] for row in rows] == [8, 8, 8]
+
+
+def test_a_failing_second_run_leaves_the_first_ones_record_alone(build):
+    opt = build([None], max_episodes=2)
+    opt.run()
+    opt._parts.agent.learn = None
+    with pytest.raises(TypeError):
+        opt.run()
+    assert RunDirectory.open(FileSystem(), opt.run_dir).read_events()
+
+
+def test_a_hook_that_fails_before_the_first_window_leaves_nothing_behind(build, tmp_path):
+    class Broken(LoopCallback):
+        def on_loop_start(self):
+            raise ZeroDivisionError("on purpose")
+
+    with pytest.raises(ZeroDivisionError):
+        build([1.0], callbacks=[Broken()]).run()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("returned", [7.0, "7", [7.0]])
+def test_an_evaluator_that_returns_no_metrics_is_named(build, returned):
+    class Bare(FirstReward):
+        def score(self, episode_data, train_diagnostics):
+            return returned
+
+    with pytest.raises(ConfigError, match="Bare must return EvalMetrics or None, got"):
+        build([1.0], evaluator=Bare()).run()
 
 
 @pytest.mark.parametrize("part", ["learn", "score", "window"])

@@ -77,3 +77,10 @@ def test_every_row_has_the_same_chance_to_be_dropped():
 
 def test_a_window_smaller_than_a_minibatch_is_one_minibatch():
     assert sorted(minibatch_rows(5, 64, 1, np.random.default_rng(0)).ravel()) == [0, 1, 2, 3, 4]
+
+
+def test_a_successor_that_is_no_number_does_not_reach_past_a_termination():
+    advantages, _ = compute_gae(
+        [1.0, 1.0], [0.5, 0.5], [False, True], terminated=[False, True], next_values=[0.5, float("nan")]
+    )
+    assert np.isfinite(advantages).all()

@@ -1,0 +1,50 @@
+"""An agent's time in the loop: the user's own agent has the first one, each continuation the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.budget import Budget
+from tensor_optix.core.state import split_state
+from tensor_optix.core.types import HyperparamSet
+from tensor_optix.errors import ConfigError
+
+
+@dataclass
+class Tenure:
+    """Who acts and learns now, and where its present policy P_k came from.
+
+    made_by: H_{k-1}, the hyperparameters of the learn call that made P_k. diagnostics: what that call returned;
+    empty for the policy with which the tenure began. is_scored: whether P_k has a score already, or never needs one.
+    """
+
+    agent: BaseAgent
+    budget: Budget
+    made_by: HyperparamSet
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+    is_scored: bool = True
+
+    @classmethod
+    def begin(cls, agent: BaseAgent, budget: Budget) -> Tenure:
+        """Go on from the agent's present policy: its hyperparameters count as those that made it."""
+        return cls(agent, budget, agent.get_hyperparams().copy())
+
+
+def require_same_networks(agent: BaseAgent, successor: BaseAgent) -> None:
+    """Raise ConfigError unless policies of ``successor`` can be loaded into ``agent``.
+
+    Agents that give no policy state are trusted: what their files hold is theirs to know.
+    """
+    ours, theirs = agent.policy_state(), successor.policy_state()
+    if ours is None or theirs is None or agent is successor:
+        return
+    shapes = [{name: array.shape for name, array in split_state(state)[1].items()} for state in (ours, theirs)]
+    different = sorted(name for name in {*shapes[0], *shapes[1]} if shapes[0].get(name) != shapes[1].get(name))
+    networks = [name for name in different if not name.startswith("optimizer/")]  # moments come with the first step
+    if networks:
+        raise ConfigError(
+            f"a continuation's agent must have the same networks as yours, whose best policy it may become; these "
+            f"differ: {', '.join(networks[:5])}"
+        )
