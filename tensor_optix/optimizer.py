@@ -23,12 +23,13 @@ from tensor_optix.core.evaluators import ReturnEvaluator
 from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.core.loop_controller import LoopController, LoopParts
 from tensor_optix.core.reporting import LineReporter, Reporter
+from tensor_optix.core.resume import fingerprint, resumable_run, resume_level
 from tensor_optix.core.rng import RandomStreams, checked_seed, fresh_seed
 from tensor_optix.core.run_files import RunFiles
 from tensor_optix.core.types import HyperparamSet, LoopState, PolicySnapshot, RunResult
 from tensor_optix.errors import ConfigError
 from tensor_optix.optimizers.no_tuning import NoTuning
-from tensor_optix.storage import new_run_id
+from tensor_optix.storage import RunDirectory, new_run_id
 
 
 class RLOptimizer:
@@ -41,7 +42,10 @@ class RLOptimizer:
     callbacks: LoopCallback objects; more with ``add_callback``.
     checkpoint_dir: parent directory; this run writes to ``<checkpoint_dir>/<run_id>/``, other runs are never read.
     max_snapshots: how many of the best policies to keep on disk.
-    registry: where snapshots go, if not into the run's own directory.
+    registry: where snapshots go, if not into the run's own directory; what it holds takes part in the choice of the
+        best.
+    resume: True continues the newest unfinished run below checkpoint_dir that was made with the same parts; a path
+        continues that run. It goes on where its last commit was, bit for bit where every part gives its state.
     seed: root of all randomness of the run (default: drawn, and recorded in the result).
     verbose: print a line at every evaluation point. reporters: other ways to be told what happens.
     details: JSON values to record with the run (for example how to build its networks again).
@@ -62,6 +66,7 @@ class RLOptimizer:
         max_snapshots: int = 10,
         registry: CheckpointRegistry | None = None,
         seed: int | None = None,
+        resume: bool | str | Path = False,
         verbose: bool = False,
         reporters: Iterable[Reporter] = (),
         details: dict[str, Any] | None = None,
@@ -75,24 +80,34 @@ class RLOptimizer:
         _check_hyperparams(adopted)
         wanted = LoopConfig.from_settings(settings)
         config = wanted.adapted_to(adopted)
+        evaluator, tuner = evaluator or ReturnEvaluator(), optimizer or NoTuning()
+        rule = rule_for(config, is_guarded=not wanted.chooses_patience)
+        pipeline.set_agent(adopted)
+        kinds = {"agent": adopted, "evaluator": evaluator, "tuner": tuner, "rule": rule}
+        self._fingerprint = fingerprint(kinds, adopted, pipeline)
+        if resume:
+            where = Path(checkpoint_dir if resume is True else resume)
+            run = resumable_run(where, self._fingerprint, is_run=resume is not True)
+            files, seed = RunFiles.existing(run), _seed_of(run, seed)
+        else:
+            files = RunFiles(checkpoint_dir, new_run_id(datetime.now(), secrets.token_hex(2)), lambda: self.plan)
         streams = RandomStreams(fresh_seed() if seed is None else checked_seed(seed))
-        run_id = new_run_id(datetime.now(), secrets.token_hex(2))
-        files = RunFiles(checkpoint_dir, run_id, lambda: self.plan)
-        self.registry = registry or CheckpointRegistry(files.path, max_snapshots, run_id=run_id)
+        self.registry = registry or CheckpointRegistry(files.path, max_snapshots, run_id=files.run_id)
         self.run_dir = files.path
         self._details = details or {}
         self._config = config
         self._parts = LoopParts(
             agent=adopted,
             pipeline=pipeline,
-            evaluator=evaluator or ReturnEvaluator(),
-            tuner=optimizer or NoTuning(),
-            rule=rule_for(config, is_guarded=not wanted.chooses_patience),
+            evaluator=evaluator,
+            tuner=tuner,
+            rule=rule,
             registry=self.registry,
             streams=streams,
             files=files,
             callbacks=CallbackList(callbacks or ()),
             reporters=(*([LineReporter(sys.stdout)] if verbose else ()), *reporters),
+            is_resuming=bool(resume),
         )
         self._controller = LoopController(self._parts, config)
 
@@ -139,7 +154,17 @@ class RLOptimizer:
             "settings": {**settings, "convergence": convergence if isinstance(convergence, str) else None},
             "hyperparams": dict(parts.agent.get_hyperparams().params),
             "details": self._details,
+            "fingerprint": self._fingerprint,
+            "resume": dataclasses.asdict(resume_level(parts.agent, parts.pipeline)),
         }
+
+
+def _seed_of(run: RunDirectory, given: int | None) -> int:
+    """A continued run keeps its seed. Raises ConfigError when another one was asked for."""
+    seed = checked_seed(run.identity.get("seed"))
+    if given not in (None, seed):
+        raise ConfigError(f"{run.path} was begun with seed {seed}: it cannot be continued with seed {given}")
+    return seed
 
 
 def _check_hyperparams(agent: BaseAgent) -> None:

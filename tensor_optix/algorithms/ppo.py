@@ -55,6 +55,11 @@ class PPOAgent(BaseAgent):
             return super().act_batch(observations, rng=rng, deterministic=deterministic)
         return self._choose(observations, rng, deterministic), {}
 
+    @property
+    def acting_changes_state(self) -> bool:
+        """True for a subclass that acts by an ``act`` of its own."""
+        return self._acts_by_row
+
     def action_probs(self, observation: Any) -> np.ndarray:
         """π(·|s) for one observation, [A]."""
         return softmax(self._logits(np.asarray(observation, dtype=np.float32)[None])[0])

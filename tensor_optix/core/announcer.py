@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tensor_optix.core.callbacks import CallbackList
-from tensor_optix.core.convergence import Judgement
+from tensor_optix.core.convergence import Judgement, judgement_from, judgement_state
 from tensor_optix.core.reporting import EvaluationPoints, Event, Progress, Reporter
 from tensor_optix.core.types import LoopState, PolicySnapshot, Verdict
 from tensor_optix.core.window import Window
@@ -27,6 +27,22 @@ class Announcer:
     def restart(self) -> None:
         """Another policy takes over."""
         self._state, self._judgement, self._fall_to_tell = LoopState.ACTIVE, None, False
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been told already."""
+        return {
+            "state": self._state.name,
+            "judgement": judgement_state(self._judgement),
+            "interval": self._interval,
+            "fall_to_tell": self._fall_to_tell,
+            "windows_since_point": self._points.windows_since_point,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken."""
+        self._state, self._judgement = LoopState[state["state"]], judgement_from(state["judgement"])
+        self._interval, self._fall_to_tell = state["interval"], state["fall_to_tell"]
+        self._points.windows_since_point = state["windows_since_point"]
 
     def judged(self, window: Window, *, is_probing: bool) -> None:
         """A tick has been judged. A fall is told once, and not while the hyperparameters are an experiment."""

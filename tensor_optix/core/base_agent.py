@@ -73,6 +73,11 @@ class BaseAgent(ABC):
         """True when continuous actions are in (-1, 1) and the pipeline scales them to the environment's bounds."""
         return False
 
+    @property
+    def acting_changes_state(self) -> bool:
+        """False when ``act_batch`` draws from the caller's stream only and leaves the agent as it was."""
+        return True
+
     def act_batch(
         self, observations: np.ndarray, *, rng: np.random.Generator, deterministic: bool = False
     ) -> tuple[Actions, Extras]:

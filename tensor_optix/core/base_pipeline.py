@@ -51,6 +51,11 @@ class BasePipeline(ABC):
         return type(self).__name__
 
     @property
+    def fingerprint(self) -> dict[str, str]:
+        """What must be the same for a run to be continued with this pipeline, in words."""
+        return {"pipeline": type(self).__name__, "source": self.description}
+
+    @property
     def health(self) -> Mapping[str, int]:
         """What was repaired, dropped or cut so far, counted by name. Default: nothing is."""
         return {}

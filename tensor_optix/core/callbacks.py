@@ -70,6 +70,14 @@ class LoopCallback:
         """The run's result is known; before ``on_loop_stop``."""
 
 
+    def state_dict(self) -> dict[str, Any]:
+        """What an exact continuation of this callback needs, as JSON values and arrays. Default: nothing."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken."""
+
+
 class CallbackList:
     """Calls every callback in the order in which they were added. An error surfaces with the hook's name."""
 
@@ -79,6 +87,15 @@ class CallbackList:
     def add(self, callback: LoopCallback) -> None:
         """Append a callback; it is called from the next hook on."""
         self._callbacks.append(callback)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of every callback, in their order."""
+        return {"callbacks": [callback.state_dict() for callback in self._callbacks]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue every callback; those added since have nothing to load."""
+        for callback, own in zip(self._callbacks, state["callbacks"], strict=False):
+            callback.load_state_dict(own)
 
     def call(self, hook: str, *arguments: Any) -> list[Any]:
         """Call ``hook`` of each callback; returns what they returned."""

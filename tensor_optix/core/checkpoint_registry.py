@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent, as_agent
 from tensor_optix.core.state import join_state, split_state
@@ -25,24 +27,33 @@ STATE_KIND, OPAQUE_KIND = "state", "opaque"  # a policy_state tree; or whatever 
 class CheckpointRegistry:
     """Keeps the ``max_snapshots`` best policies below ``checkpoint_dir``; of equal scores the later counts as better.
 
-    Nothing is written before the first ``save``. Several registries on one path see each other's snapshots.
-    Raises CheckpointError when the path holds something else.
+    Nothing is written before the first ``save``; a registry that never saves or sweeps only reads, whatever it
+    finds. Several registries on one path see each other's snapshots. With ``require_finite`` a policy whose arrays
+    hold NaN or infinity counts as damaged. Raises CheckpointError when the path holds something else.
     """
 
     def __init__(
-        self, checkpoint_dir: str | Path, max_snapshots: int = 10, *, fs: FileSystem | None = None, run_id: str = ""
+        self,
+        checkpoint_dir: str | Path,
+        max_snapshots: int = 10,
+        *,
+        fs: FileSystem | None = None,
+        run_id: str = "",
+        require_finite: bool = True,
     ) -> None:
         if max_snapshots < 1:
             raise ConfigError(f"max_snapshots must be at least 1, got {max_snapshots}")
         self.checkpoint_dir = Path(checkpoint_dir).resolve()
         self.max_snapshots = max_snapshots
         self.run_id = run_id
+        self.require_finite = require_finite
         fs = fs if fs is not None else FileSystem()
         if fs.kind(self.checkpoint_dir) not in ("absent", "directory"):
             raise CheckpointError(self.checkpoint_dir, "is a file; give a directory for checkpoints")
         self._store = SnapshotStore(fs, self.checkpoint_dir / "snapshots")
         self._known: dict[int, PolicySnapshot] = {}
-        self._damaged: dict[int, CheckpointError] = {}
+        self._unusable: dict[int, CheckpointError] = {}
+        self._is_writer = False
         self._store.generations()  # refuses foreign content now rather than at the first save
 
     # -- what there is -----------------------------------------------------------------------------------------
@@ -51,11 +62,9 @@ class CheckpointRegistry:
     def snapshots(self) -> list[PolicySnapshot]:
         """All snapshots, best first. One whose manifest cannot be read is left out (and told, once)."""
         generations = self._store.generations()
-        for generation in set(generations) - set(self._known) - set(self._damaged):
-            try:
-                self._known[generation] = self._described(generation, self._store.meta(generation))
-            except CheckpointError as error:
-                self._tell_damaged(generation, error)
+        for generation in generations:
+            if generation not in self._known and not _is_damage(self._unusable.get(generation)):
+                self._look_at(generation)
         present = [(self._known[number], number) for number in generations if number in self._known]
         present.sort(key=lambda pair: (pair[0].eval_metrics.primary_score, pair[1]), reverse=True)
         return [snapshot for snapshot, _ in present]
@@ -77,6 +86,15 @@ class CheckpointRegistry:
             return not math.isnan(score)
         return score >= snapshots[self.max_snapshots - 1].eval_metrics.primary_score
 
+    def holds(self, eval_metrics: EvalMetrics, hyperparams: HyperparamSet) -> bool:
+        """True when a snapshot of this window, with this score and these hyperparameters, is there already."""
+        return any(
+            snapshot.episode_id == eval_metrics.episode_id
+            and snapshot.eval_metrics.primary_score == eval_metrics.primary_score
+            and snapshot.hyperparams.params == hyperparams.params
+            for snapshot in self.snapshots
+        )
+
     # -- saving ------------------------------------------------------------------------------------------------
 
     def save(self, agent: Any, eval_metrics: EvalMetrics, hyperparams: HyperparamSet) -> PolicySnapshot:
@@ -91,6 +109,7 @@ class CheckpointRegistry:
         policy = agent.policy_state()
         kind = OPAQUE_KIND if policy is None else STATE_KIND
         meta = self._meta(kind, score, eval_metrics, hyperparams)
+        self._is_writer = True
         if policy is None:
             generation = self._store.commit({}, {}, meta, lambda path: agent.save_weights(str(path)))
         else:
@@ -102,6 +121,7 @@ class CheckpointRegistry:
 
     def sweep(self) -> None:
         """Delete what a killed writer left half done. Only for whoever holds the run's lock."""
+        self._is_writer = True
         self._store.sweep()
 
     # -- restoring ---------------------------------------------------------------------------------------------
@@ -109,13 +129,16 @@ class CheckpointRegistry:
     def load_best(self, agent: Any) -> PolicySnapshot | None:
         """Bring the best policy and its hyperparameters into ``agent``; None when nothing was ever saved.
 
-        A damaged snapshot is told, moved to ``quarantine/``, and the next best one used.
-        Raises CheckpointError when every snapshot is damaged, ArchitectureMismatch when the agent is another one.
+        A damaged snapshot is told, moved to ``quarantine/`` by the run's writer, and the next best one used.
+        Raises CheckpointError when every snapshot is damaged or the agent cannot take the policy over,
+        ArchitectureMismatch when the agent is another one; the agent is then as it was (an agent that writes its
+        weights itself: as its ``load_weights`` left it).
         """
         agent = as_agent(agent)
         for snapshot, policy in self._sound_policies():
-            _restore_weights(agent, snapshot, policy)
-            agent.set_hyperparams(snapshot.hyperparams.copy())
+            with _all_or_nothing(agent, snapshot):
+                agent.set_hyperparams(snapshot.hyperparams.copy())  # first, because it can be undone in any agent
+                _restore_weights(agent, snapshot, policy)
             return snapshot
         return None
 
@@ -137,28 +160,34 @@ class CheckpointRegistry:
                 break
             paths.append(snapshot.weights_path)
         if len(paths) > 1:
-            agent.average_weights(paths)
+            with _all_or_nothing(agent, best):
+                agent.average_weights(paths)
         return best
 
     # -- helpers -----------------------------------------------------------------------------------------------
 
     def _sound_policies(self) -> Iterator[tuple[PolicySnapshot, dict[str, Any] | None]]:
         """(snapshot, its policy state or None for an opaque one), best first, each verified when asked for."""
-        n_sound, n_skipped = 0, 0
-        for snapshot in self.snapshots:
+        n_sound, problems = 0, []
+        listed = self.snapshots
+        for snapshot in listed:
             try:
                 policy = self._policy(self._store.read(int(snapshot.snapshot_id)))
             except CheckpointError as error:
                 self._put_aside(int(snapshot.snapshot_id), error)
-                n_skipped += 1
+                problems.append(error)
                 continue
-            if n_skipped and not n_sound:
+            if problems and not n_sound:
                 _log.warning("snapshot %s is used instead", snapshot.snapshot_id)
             n_sound += 1
             yield snapshot, policy
-        if self._damaged and not n_sound:
-            listed = "; ".join(map(str, self._damaged.values()))
-            raise CheckpointError(self._store.directory, f"every snapshot is damaged: {listed}")
+        if n_sound:
+            return
+        if {found.snapshot_id for found in self.snapshots} - {found.snapshot_id for found in listed}:
+            yield from self._sound_policies()  # a writer has replaced all of them meanwhile
+        elif all_problems := [*self._unusable.values(), *problems]:
+            told = "; ".join(dict.fromkeys(map(str, all_problems)))
+            raise CheckpointError(self._store.directory, f"every snapshot is damaged: {told}")
 
     def _policy(self, archive: Archive) -> dict[str, Any] | None:
         """The policy tree in a verified archive; None when the agent wrote its weights itself."""
@@ -168,6 +197,9 @@ class CheckpointRegistry:
             policy: dict[str, Any] = join_state(archive.state, archive.arrays)
         except (KeyError, TypeError) as error:
             raise CheckpointError(archive.directory, f"has a state that names a missing array: {error}") from error
+        floats = {name: array for name, array in archive.arrays.items() if array.dtype.kind == "f"}
+        if self.require_finite and (odd := [name for name, array in floats.items() if not np.isfinite(array).all()]):
+            raise CheckpointError(archive.directory, f"holds NaN or infinity in {', '.join(odd[:5])}")
         return policy
 
     def _prune(self) -> None:
@@ -178,18 +210,34 @@ class CheckpointRegistry:
             except CheckpointError as error:
                 _log.warning("snapshot %s could not be pruned: %s", snapshot.snapshot_id, error)
 
-    def _put_aside(self, generation: int, error: CheckpointError) -> None:
-        """Quarantine a damaged snapshot; where that is not possible (read-only), only remember it."""
-        self._known.pop(generation, None)
-        if generation not in self._store.generations():
-            return  # another registry has pruned it since the list was made
-        self._tell_damaged(generation, error)
-        with suppress(CheckpointError):
-            self._store.quarantine(generation)
+    def _look_at(self, generation: int) -> None:
+        """Read what a snapshot says of itself."""
+        try:
+            self._known[generation] = self._described(generation, self._store.meta(generation))
+            self._unusable.pop(generation, None)
+        except CheckpointError as error:
+            self._tell_unusable(generation, error)
 
-    def _tell_damaged(self, generation: int, error: CheckpointError) -> None:
-        self._damaged[generation] = error
-        _log.warning("snapshot %d is damaged and not used: %s", generation, error)
+    def _put_aside(self, generation: int, error: CheckpointError) -> None:
+        """Quarantine a damaged snapshot; a mere reader, or a writer who cannot, only remembers it.
+
+        One that cannot be read just now (an I/O error, too many open files) stays where it is: it may be sound.
+        """
+        self._known.pop(generation, None)
+        if self._tell_unusable(generation, error) and _is_damage(error) and self._is_writer:
+            with suppress(CheckpointError):
+                self._store.quarantine(generation)
+
+    def _tell_unusable(self, generation: int, error: CheckpointError) -> bool:
+        """Warn once, and remember; False for a snapshot that another registry has pruned meanwhile."""
+        if generation not in self._store.generations():
+            self._unusable.pop(generation, None)
+            return False
+        if generation not in self._unusable:
+            problem = "damaged" if _is_damage(error) else "not readable"
+            _log.warning("snapshot %d is %s and not used: %s", generation, problem, error)
+        self._unusable[generation] = error
+        return True
 
     def _meta(
         self, kind: str, score: float, eval_metrics: EvalMetrics, hyperparams: HyperparamSet
@@ -224,6 +272,22 @@ class CheckpointRegistry:
         )
 
 
+@contextmanager
+def _all_or_nothing(agent: BaseAgent, snapshot: PolicySnapshot) -> Iterator[None]:
+    """On any error inside the agent gets its policy and hyperparameters back, and the error names the snapshot."""
+    policy, hyperparams = agent.policy_state(), agent.get_hyperparams()
+    try:
+        yield
+    except Exception as error:
+        agent.set_hyperparams(hyperparams)
+        if policy is not None:
+            agent.load_policy_state(policy)
+        if isinstance(error, CheckpointError):
+            raise
+        reason = f"cannot be taken over by {type(agent).__name__}: {type(error).__name__}: {error}"
+        raise CheckpointError(snapshot.weights_path, reason) from error
+
+
 def _restore_weights(agent: BaseAgent, snapshot: PolicySnapshot, policy: dict[str, Any] | None) -> None:
     if policy is None:
         agent.load_weights(snapshot.weights_path)
@@ -232,6 +296,11 @@ def _restore_weights(agent: BaseAgent, snapshot: PolicySnapshot, policy: dict[st
         agent.load_policy_state(policy)
     except NotImplementedError as error:
         raise CheckpointError(snapshot.weights_path, f"was saved by another kind of agent: {error}") from error
+
+
+def _is_damage(error: CheckpointError | None) -> bool:
+    """True when the content is at fault, and not the way to it: that may be free again the next time."""
+    return error is not None and not isinstance(error.__cause__, OSError)
 
 
 def _check_meta(directory: Path, meta: Mapping[str, Any], run_id: str) -> None:
@@ -243,6 +312,9 @@ def _check_meta(directory: Path, meta: Mapping[str, Any], run_id: str) -> None:
     for name, kind in kinds.items():
         if type(meta.get(name)) is not kind:
             raise CheckpointError(directory, f"has a {name} that is no {kind.__name__}")
+    for name in ("episode_id", "hyperparams_episode_id"):
+        if abs(meta[name]) >= 1 << 63:
+            raise CheckpointError(directory, f"has a {name} beyond 64 bits")
     for name in ("timestamp", "hyperparams_timestamp"):
         if type(meta.get(name)) not in (int, float):
             raise CheckpointError(directory, f"has a {name} that is no number")

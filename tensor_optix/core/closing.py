@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.convergence import Judgement
 from tensor_optix.core.final_evaluation import FinalEvaluation
 from tensor_optix.core.interrupts import StopRequests
+from tensor_optix.core.resume import resume_level
 from tensor_optix.core.rng import RandomStreams
 from tensor_optix.core.tenure import Tenure
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot, RunResult, StopReason, Verdict
@@ -52,6 +54,11 @@ class Closing:
         self._evaluation.restart()
         self._is_restored = False
 
+    @property
+    def notes(self) -> list[str]:
+        """What could not be done, and why; others may add to it."""
+        return self._evaluation.notes
+
     def score_of_last_policy(self, tenure: Tenure) -> EvalMetrics | None:
         """The policy of the last learn call joins the choice of the best, where it can be scored."""
         if tenure.is_scored or self._requests.by_signal:
@@ -66,7 +73,14 @@ class Closing:
             registry.load_best(self._agent)
 
     def result(
-        self, ending: Ending, standing: Window, judgement: Judgement | None, best: PolicySnapshot | None, run_dir: Path
+        self,
+        ending: Ending,
+        standing: Window,
+        judgement: Judgement | None,
+        best: PolicySnapshot | None,
+        *,
+        run_dir: Path,
+        commits: Mapping[str, int],
     ) -> RunResult:
         """What is known before the final evaluation."""
         return RunResult(
@@ -83,7 +97,8 @@ class Closing:
             best_snapshot=best,
             seed=self._streams.seed,
             notes=self._notes(),
-            health=dict(self._pipeline.health),
+            health={**self._pipeline.health, **commits},
+            resume=resume_level(self._agent, self._pipeline),
         )
 
     def evaluated(self, result: RunResult, episodes: int, clock: RunClock) -> RunResult:

@@ -10,7 +10,8 @@ import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,20 @@ class Judgement:
     evidence: dict[str, float] = field(default_factory=dict)
 
 
+def judgement_state(judgement: Judgement | None) -> dict[str, Any] | None:
+    """A judgement as JSON values."""
+    if judgement is None:
+        return None
+    return {**asdict(judgement), "state": judgement.state.name, "verdict": judgement.verdict.value}
+
+
+def judgement_from(state: dict[str, Any] | None) -> Judgement | None:
+    """The inverse of ``judgement_state``."""
+    if state is None:
+        return None
+    return Judgement(**{**state, "state": LoopState[state["state"]], "verdict": Verdict(state["verdict"])})
+
+
 class ConvergenceRule(ABC):
     """Decides when nothing more is to be gained."""
 
@@ -61,6 +76,13 @@ class ConvergenceRule(ABC):
     @abstractmethod
     def restart(self, *, is_new_agent: bool) -> None:
         """Start a fresh clock: the run goes on, with a new budget or (``is_new_agent``) with another agent."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What an exact continuation needs. Default: nothing."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken."""
 
 
 def rule_for(config: LoopConfig, *, is_guarded: bool) -> ConvergenceRule:
@@ -93,6 +115,23 @@ class PatienceRule(ConvergenceRule):
             self._learned = False
             self._ceiling = Ceiling()
         self._ceiling = replace(self._ceiling, streak=0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "scores": np.array(self._scores, dtype=float),
+            "best": self._best,
+            "learned": self._learned,
+            "backoff": asdict(self._backoff),
+            "fall": asdict(self._fall),
+            "ceiling": {**asdict(self._ceiling), "recent": [asdict(episode) for episode in self._ceiling.recent]},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._scores = state["scores"].tolist()
+        self._best, self._learned = state["best"], state["learned"]
+        self._backoff, self._fall = Backoff(**state["backoff"]), FallAlarm(**state["fall"])
+        recent = deque((EndedEpisode(**e) for e in state["ceiling"]["recent"]), maxlen=Ceiling.EPISODES)
+        self._ceiling = Ceiling(**{**state["ceiling"], "recent": recent})
 
     def judge(self, tick: Tick) -> Judgement:
         self._scores.append(tick.score)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from tensor_optix.core.announcer import Announcer
 from tensor_optix.core.base_agent import BaseAgent, as_agent
@@ -16,18 +17,30 @@ from tensor_optix.core.budget import Budget, RunClock, Spent, explain
 from tensor_optix.core.callbacks import CallbackList, Continuation, LoopCallback, RunView
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.closing import Closing, Ending
-from tensor_optix.core.convergence import ConvergenceRule, Judgement, Tick, ended_episodes
+from tensor_optix.core.commit_guard import CommitGuard
+from tensor_optix.core.convergence import (
+    ConvergenceRule,
+    Judgement,
+    Tick,
+    ended_episodes,
+    judgement_from,
+    judgement_state,
+)
 from tensor_optix.core.episode_counter import EpisodeCounter
 from tensor_optix.core.interrupts import StopRequests, WindowAbandoned
 from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.core.reporting import Reporter, Reporters, RowReporter, RunInfo
+from tensor_optix.core.resume import differences, software
 from tensor_optix.core.rng import RandomStreams
 from tensor_optix.core.run_files import RunFiles
 from tensor_optix.core.score_tracker import ScoreTracker, present
+from tensor_optix.core.state import Stateful
 from tensor_optix.core.tenure import Tenure, require_same_networks
+from tensor_optix.core.training_states import TrainingStates
 from tensor_optix.core.types import (
     EpisodeData,
     EvalMetrics,
+    HyperparamSet,
     LoopState,
     PolicySnapshot,
     RunResult,
@@ -36,6 +49,9 @@ from tensor_optix.core.types import (
     Verdict,
 )
 from tensor_optix.core.window import Window
+from tensor_optix.errors import CheckpointError
+
+State = dict[str, Any]
 
 _REASON_OF = {
     Verdict.CONVERGED: StopReason.CONVERGED,
@@ -59,6 +75,7 @@ class LoopParts:
     callbacks: CallbackList = field(default_factory=CallbackList)
     reporters: tuple[Reporter, ...] = ()
     clock: Callable[[], float] = time.monotonic
+    is_resuming: bool = False
 
 
 class LoopController:
@@ -74,11 +91,14 @@ class LoopController:
         self._tracker = ScoreTracker(config.score_smoothing)
         self._counter = EpisodeCounter()
         self._clock = RunClock(parts.clock)
+        self._states = TrainingStates(parts.files.path, parts.clock)
+        self._guard = CommitGuard()
         self._windows = 0
         self._env_steps = 0
         self._n_tenures = 0
         self._tenure = Tenure(parts.agent, Budget(), parts.agent.get_hyperparams())
-        self._budget = Budget()
+        self._run_start = Spent()
+        self._replayed_until = 0
         self._judgement: Judgement | None = None
         self._since_tick = Spent()
         self._episodes_since_tick = 0
@@ -133,9 +153,11 @@ class LoopController:
         on_the_way_out.callback(self._clock.stop)
         self._clock.start()
         self._closing.restart()
-        config, spent = self._config, self._spent()
-        self._budget = Budget(config.max_episodes, config.max_steps, config.max_time).after(spent)
-        self._begin_tenure(parts.agent, Budget(), is_new=False)
+        if parts.is_resuming and not self._n_tenures:
+            self._resume()
+        else:
+            self._run_start = self._spent()
+            self._begin_tenure(parts.agent, Budget(), is_new=False)
         self._reporter.started(self._info())
         call("on_loop_start")
 
@@ -165,12 +187,19 @@ class LoopController:
 
     def _loop(self) -> Ending:
         windows = self._parts.pipeline.episodes()
+        boundary: State = {}
         try:
             while True:
-                ending = self._spent_ending() or self._one_window(windows)
+                boundary = self._boundary()
+                ending = self._spent_ending()
+                if self._states.is_due or (ending is not None and not ending.may_continue):
+                    self._commit(boundary)
+                ending = ending or self._one_window(windows)
                 if ending is not None and not (ending.may_continue and self._continue_after(ending)):
                     return ending
         except WindowAbandoned:
+            if not self._tenure.agent.acting_changes_state:
+                self._commit(boundary)  # the agent is as it was then; else the last commit has to do
             reason = self._requests.reason or StopReason.INTERRUPTED
             return Ending(reason, explain(reason))
         finally:
@@ -179,7 +208,9 @@ class LoopController:
     def _spent_ending(self) -> Ending | None:
         """Whether a request or a budget ends the run, or the tenure, before another window."""
         spent = self._spent()
-        if reason := self._requests.reason or self._budget.exhausted(spent):
+        config = self._config
+        budget = Budget(config.max_episodes, config.max_steps, config.max_time).after(self._run_start)
+        if reason := self._requests.reason or budget.exhausted(spent):
             return Ending(reason, explain(reason))
         if reason := self._tenure.budget.exhausted(spent):
             return Ending(reason, "the budget of the continuation is used up", may_continue=True)
@@ -243,9 +274,13 @@ class LoopController:
 
     def _keep(self, metrics: EvalMetrics | None, window: Window) -> None:
         """Commit P_k, with its score and H_{k-1}, if it is among the best."""
-        registry, before = self._parts.registry, self._best
-        if metrics is not None and registry.would_keep(metrics.primary_score):
-            snapshot = registry.save(self._tenure.agent, metrics, self._tenure.made_by)
+        registry, before, tenure = self._parts.registry, self._best, self._tenure
+        if metrics is None or not registry.would_keep(metrics.primary_score):
+            return
+        if window.number < self._replayed_until and registry.holds(metrics, tenure.made_by):
+            return  # committed before this run was resumed
+        snapshot = self._guard.attempt(lambda: registry.save(tenure.agent, metrics, tenure.made_by))
+        if snapshot is not None:
             self._best = registry.best
             self._announcer.kept(snapshot, before, window)
 
@@ -306,7 +341,9 @@ class LoopController:
         parts, closing, standing = self._parts, self._closing, self._standing()
         self._keep(closing.score_of_last_policy(self._tenure), standing)
         closing.restore(parts.registry)
-        self.result = closing.result(ending, standing, self._judgement, self._best, parts.files.path)
+        self.result = closing.result(
+            ending, standing, self._judgement, self._best, run_dir=parts.files.path, commits=self._guard.health
+        )
         parts.files.finished(self.result)
         self.result = closing.evaluated(self.result, self._config.evaluation_episodes, self._clock)
         parts.files.finished(self.result)
@@ -314,6 +351,84 @@ class LoopController:
         parts.callbacks.call("on_stop", self.result)
         self._reporter.finished(self.result)
         return self.result
+
+    # -- exact continuation ------------------------------------------------------------------------------------
+
+    def _boundary(self) -> State:
+        """What the next window is going to change even before anything is learned from it."""
+        return {"pipeline": self._parts.pipeline.state_dict(), "streams": self._parts.streams.state_dict()}
+
+    def _commit(self, boundary: State) -> None:
+        """Put the training state of this window boundary on disk."""
+        agent = self._tenure.agent
+        agent_state = agent.state_dict()
+        state = {
+            **boundary,
+            "agent": agent_state,
+            "policy": agent.policy_state() if agent_state is None else None,
+            "hyperparams": agent.get_hyperparams().params,
+            "software": software(),
+            "loop": {
+                "windows": self._windows, "env_steps": self._env_steps, "seconds": self._clock.seconds,
+                "n_tenures": self._n_tenures, "run_start": asdict(self._run_start),
+                "since_tick": asdict(self._since_tick), "episodes_since_tick": self._episodes_since_tick,
+                "judgement": judgement_state(self._judgement),
+            },
+            "tenure": self._tenure.state_dict(),
+            "parts": {name: part.state_dict() for name, part in self._stateful.items()},
+        }  # fmt: skip
+        save_weights = agent.save_weights if agent_state is None and state["policy"] is None else None
+        self._guard.attempt(lambda: self._states.commit(state, save_weights))
+
+    def _resume(self) -> None:
+        """Go on at the boundary where the newest training state was committed."""
+        parts = self._parts
+        self._states.sweep()
+        parts.registry.sweep()
+        state, weights = self._states.newest()
+        try:
+            self._load(state)
+            self._load_agent(state, weights)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(parts.files.path, f"holds a training state that does not fit: {error!r}") from error
+        self._replayed_until = parts.files.cut_rows(self._windows)
+        self._closing.notes.extend(
+            f"resumed, but not bit for bit: {text}" for text in differences(state["software"], software())
+        )
+        self._announcer.decided("resumed", f"goes on with window {self._windows}", self._standing())
+
+    def _load(self, state: State) -> None:
+        loop = state["loop"]
+        self._parts.streams.load_state_dict(state["streams"])
+        if state["pipeline"] is not None:
+            self._parts.pipeline.load_state_dict(state["pipeline"])
+        for name, part in self._stateful.items():
+            part.load_state_dict(state["parts"][name])
+        self._tenure = Tenure.from_state(self._parts.agent, state["tenure"])
+        self._windows, self._env_steps, self._n_tenures = loop["windows"], loop["env_steps"], loop["n_tenures"]
+        self._run_start, self._since_tick = Spent(**loop["run_start"]), Spent(**loop["since_tick"])
+        self._episodes_since_tick = loop["episodes_since_tick"]
+        self._judgement = judgement_from(loop["judgement"])
+        self._clock.start(loop["seconds"])
+
+    def _load_agent(self, state: State, weights: str | None) -> None:
+        agent = self._parts.agent
+        if state["agent"] is not None:
+            agent.load_state_dict(state["agent"])
+            return
+        if state["policy"] is not None:
+            agent.load_policy_state(state["policy"])
+        elif weights is not None:
+            agent.load_weights(weights)
+        agent.set_hyperparams(HyperparamSet(dict(state["hyperparams"])))
+
+    @property
+    def _stateful(self) -> dict[str, Stateful]:
+        parts = self._parts
+        return {
+            "evaluator": parts.evaluator, "tuner": parts.tuner, "rule": parts.rule, "callbacks": parts.callbacks,
+            "tracker": self._tracker, "counter": self._counter, "announcer": self._announcer,
+        }  # fmt: skip
 
     # -- where the run stands ----------------------------------------------------------------------------------
 

@@ -121,13 +121,13 @@ class EvaluationPoints:
     """
 
     def __init__(self) -> None:
-        self._windows_since_point: int | None = None
+        self.windows_since_point: int | None = None
 
     def is_due(self, interval: int, improved: bool) -> bool:
         """Count one more window; the first one is a point."""
-        since = self._windows_since_point
+        since = self.windows_since_point
         due = improved or since is None or since + 1 >= interval
-        self._windows_since_point = 0 if due or since is None else since + 1
+        self.windows_since_point = 0 if due or since is None else since + 1
         return due
 
 
@@ -189,7 +189,7 @@ def summary_of(result: RunResult) -> dict[str, Any]:
         "explanation": result.explanation, "score": result.score, "windows": result.windows,
         "env_steps": result.env_steps, "evaluation_steps": result.evaluation_steps,
         "seconds": round(result.seconds, 3), "notes": list(result.notes),
-        "health": dict(result.health),
+        "health": dict(result.health), "resume_level": result.resume.level, "resume_why": result.resume.why,
         "best_snapshot": result.best_snapshot.snapshot_id if result.best_snapshot else None,
         "final": None if final is None else {
             "mean": final.mean, "low": final.low, "high": final.high, "returns": list(final.returns),

@@ -25,6 +25,13 @@ class RunFiles:
         self._directory: RunDirectory | None = None
         self._is_new = False
 
+    @classmethod
+    def existing(cls, run: RunDirectory) -> RunFiles:
+        """Those of a run that is to be continued."""
+        files = cls(run.path.parent, run.run_id, dict)
+        files._directory = run
+        return files
+
     def open(self) -> None:
         """Make or lock the directory. Raises CheckpointError or ConfigError before anything else happens."""
         self._is_new = self._directory is None
@@ -58,6 +65,12 @@ class RunFiles:
     def write_text(self, name: str, text: str) -> None:
         """Give the file ``name`` new content, atomically."""
         self._opened.write_text(name, text)
+
+    def cut_rows(self, window: int) -> int:
+        """Drop the rows of ``window`` and later ones; returns how far they had come."""
+        rows = self._opened.read_metrics()
+        self._opened.cut_rows(window)
+        return max((int(row["window"]) + 2 for row in rows if isinstance(row.get("window"), int)), default=0)
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """A row per tick."""

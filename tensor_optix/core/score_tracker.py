@@ -41,6 +41,31 @@ class ScoreTracker:
         """The score of the tick before the last one; None where another policy was followed then."""
         return self.history[-2].primary_score if len(self.history) > self._start + 1 else None
 
+    def state_dict(self) -> dict[str, Any]:
+        """The history, in columns: it grows by a row a tick, too long for JSON."""
+        names = sorted({name for metrics in self.history for name in metrics.metrics})
+        return {
+            "start": self._start,
+            "scores": np.array([metrics.primary_score for metrics in self.history]),
+            "windows": np.array([metrics.episode_id for metrics in self.history], dtype=np.int64),
+            "timestamps": np.array([metrics.timestamp for metrics in self.history]),
+            "names": names,
+            "values": np.array([[m.metrics.get(name, np.nan) for name in names] for m in self.history], dtype=float),
+            "measured": np.array([[name in m.metrics for name in names] for m in self.history], dtype=bool),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken."""
+        names, self._start = state["names"], int(state["start"])
+        rows = zip(
+            state["scores"].tolist(), state["windows"].tolist(), state["timestamps"].tolist(),
+            state["values"].tolist(), state["measured"].tolist(), strict=True,
+        )  # fmt: skip
+        self.history = [
+            EvalMetrics(score, {n: v for n, v, m in zip(names, values, measured, strict=True) if m}, window, time)
+            for score, window, time, values, measured in rows
+        ]
+
 
 def present(metrics: Any, *, evaluator: BaseEvaluator) -> EvalMetrics | None:
     """What an evaluator returned, in plain types; None when it holds no score: no number, or not a finite one.

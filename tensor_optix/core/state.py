@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tensor_optix.errors import ConfigError
+
 ARRAY_MARK = "__array__"
 
 
@@ -26,14 +28,21 @@ class Stateful(Protocol):
 
 
 def split_state(state: Any) -> tuple[Any, dict[str, np.ndarray]]:
-    """``(json, arrays)``: in ``json`` each array is replaced by ``{"__array__": name}``; its name is its path."""
+    """``(json, arrays)``: in ``json`` each array is replaced by ``{"__array__": name}``; its name is its path.
+
+    Raises ConfigError where two keys look alike once they are text or parts of a path, or where one is the mark.
+    """
     arrays: dict[str, np.ndarray] = {}
 
     def walk(node: Any, path: str) -> Any:
         if isinstance(node, np.ndarray):
+            if path in arrays:
+                raise ConfigError(f"two arrays of a state would both be called {path!r}: rename a key that holds '/'")
             arrays[path] = node
             return {ARRAY_MARK: path}
         if isinstance(node, dict):
+            if len(set(map(str, node))) != len(node) or ARRAY_MARK in node:
+                raise ConfigError(f"a state has keys at {path!r} that look alike as text, or the key {ARRAY_MARK!r}")
             return {str(key): walk(child, f"{path}/{key}" if path else str(key)) for key, child in node.items()}
         if isinstance(node, list | tuple):
             return [walk(child, f"{path}/{index}" if path else str(index)) for index, child in enumerate(node)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.budget import Budget
@@ -30,6 +32,22 @@ class Tenure:
     def begin(cls, agent: BaseAgent, budget: Budget) -> Tenure:
         """Go on from the agent's present policy: its hyperparameters count as those that made it."""
         return cls(agent, budget, agent.get_hyperparams().copy())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the agent. Diagnostics that are neither JSON values nor arrays are left out."""
+        plain = bool | int | float | str | np.generic | np.ndarray | None
+        return {
+            "budget": asdict(self.budget),
+            "made_by": asdict(self.made_by),
+            "diagnostics": {name: value for name, value in self.diagnostics.items() if isinstance(value, plain)},
+            "is_scored": self.is_scored,
+        }
+
+    @classmethod
+    def from_state(cls, agent: BaseAgent, state: dict[str, Any]) -> Tenure:
+        """The tenure that ``state_dict`` described, with this agent."""
+        budget, made_by = Budget(**state["budget"]), HyperparamSet(**state["made_by"])
+        return cls(agent, budget, made_by, dict(state["diagnostics"]), state["is_scored"])
 
 
 def require_same_networks(agent: BaseAgent, successor: BaseAgent) -> None:

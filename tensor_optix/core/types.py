@@ -225,6 +225,17 @@ class FinalScore:
 
 
 @dataclass(frozen=True)
+class ResumeLevel:
+    """How exact a continuation of a run is, and why.
+
+    E3: bit for bit, from any window boundary. E1: the complete learner, but environments start anew. E0: weights only.
+    """
+
+    level: str
+    why: str
+
+
+@dataclass(frozen=True)
 class RunResult:
     """How a run ended.
 
@@ -232,7 +243,7 @@ class RunResult:
     final: that policy on evaluation seeds used for nothing else; None where no environment could be had for it.
     env_steps: environment steps that training took, over all ``run()`` calls of this optimizer;
     evaluation_steps: those of the closing evaluation, reported apart; notes: what could not be done, and why;
-    health: what was repaired, dropped or cut on the way, counted.
+    health: what was repaired, dropped or cut on the way, counted; resume: how exactly the run could be continued.
     """
 
     reason: StopReason
@@ -249,3 +260,4 @@ class RunResult:
     seed: int
     notes: tuple[str, ...] = ()
     health: Mapping[str, int] = field(default_factory=dict)
+    resume: ResumeLevel = field(default_factory=lambda: ResumeLevel("E0", "not known"))

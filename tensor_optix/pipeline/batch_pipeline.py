@@ -120,6 +120,15 @@ class BatchPipeline(BasePipeline):
         return self._runner().name
 
     @property
+    def fingerprint(self) -> dict[str, str]:
+        return {
+            **super().fingerprint,
+            "window_size": str(self.window_size),
+            "observation space": str(self.observation_space),
+            "action space": str(self.action_space),
+        }
+
+    @property
     def health(self) -> Counter[str]:
         return self._health
 

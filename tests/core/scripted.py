@@ -40,8 +40,13 @@ class ScriptedAgent(BaseAgent):
         raise AssertionError("a state agent is loaded by its state")
 
     def policy_state(self) -> dict[str, Any]:
-        self.log.append(f"{self.name}save P{self.policy}")
         return {"policy": np.array(self.policy)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"policy": np.array(self.policy), "params": dict(self.params)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.policy, self.params = int(state["policy"]), dict(state["params"])
 
     def load_policy_state(self, state: dict[str, Any]) -> None:
         self.policy = int(state["policy"])
@@ -123,6 +128,9 @@ class HookLog(LoopCallback):
     def on_episode_end(self, episode_id: int, eval_metrics: EvalMetrics | None) -> None:
         score = "absent" if eval_metrics is None else f"{eval_metrics.primary_score:g}"
         self.log.append(f"on_episode_end {episode_id} {score}")
+
+    def on_checkpoint(self, snapshot: Any) -> None:
+        self.log.append(f"on_checkpoint {snapshot.eval_metrics.primary_score:g}")
 
     def on_improvement(self, snapshot: Any) -> None:
         self.log.append(f"on_improvement {snapshot.eval_metrics.primary_score:g}")
