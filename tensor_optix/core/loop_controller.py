@@ -365,8 +365,9 @@ class LoopController:
         state = {
             **boundary,
             "agent": agent_state,
-            "policy": agent.policy_state() if agent_state is None else None,
-            "hyperparams": agent.get_hyperparams().params,
+            "bare_agent": None if agent_state is not None else {
+                "policy": agent.policy_state(), "hyperparams": agent.get_hyperparams().params,
+            },
             "software": software(),
             "loop": {
                 "windows": self._windows, "env_steps": self._env_steps, "seconds": self._clock.seconds,
@@ -377,7 +378,8 @@ class LoopController:
             "tenure": self._tenure.state_dict(),
             "parts": {name: part.state_dict() for name, part in self._stateful.items()},
         }  # fmt: skip
-        save_weights = agent.save_weights if agent_state is None and state["policy"] is None else None
+        writes_itself = state["bare_agent"] is not None and state["bare_agent"]["policy"] is None
+        save_weights = agent.save_weights if writes_itself else None
         self._guard.attempt(lambda: self._states.commit(state, save_weights))
 
     def _resume(self) -> None:
@@ -412,15 +414,15 @@ class LoopController:
         self._clock.start(loop["seconds"])
 
     def _load_agent(self, state: State, weights: str | None) -> None:
-        agent = self._parts.agent
-        if state["agent"] is not None:
+        agent, bare = self._parts.agent, state["bare_agent"]
+        if bare is None:
             agent.load_state_dict(state["agent"])
             return
-        if state["policy"] is not None:
-            agent.load_policy_state(state["policy"])
+        if bare["policy"] is not None:
+            agent.load_policy_state(bare["policy"])
         elif weights is not None:
             agent.load_weights(weights)
-        agent.set_hyperparams(HyperparamSet(dict(state["hyperparams"])))
+        agent.set_hyperparams(HyperparamSet(bare["hyperparams"]))
 
     @property
     def _stateful(self) -> dict[str, Stateful]:

@@ -1,0 +1,396 @@
+"""Saved, loaded, continued is the same run: bit for bit, from any window boundary."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tensor_optix import (
+    BaseOptimizer,
+    BatchPipeline,
+    CheckpointError,
+    ConfigError,
+    HyperparamSet,
+    LoopCallback,
+    RLOptimizer,
+    StopReason,
+    TorchPPOAgent,
+)
+from tensor_optix.core import training_states
+from tensor_optix.core.state import split_state
+from tensor_optix.storage import FileSystem, RunDirectory
+from tests.core.scripted import FirstReward, ScriptedAgent, ScriptedPipeline
+
+WINDOWS = 8
+
+
+class Killed(BaseException):
+    """Leaves the loop as a killed process does: nothing more is committed."""
+
+
+class KillAfter(LoopCallback):
+    def __init__(self, window: int) -> None:
+        self.window = window
+
+    def on_episode_end(self, episode_id, eval_metrics):
+        if episode_id == self.window:
+            raise Killed
+
+
+class Wandering(BaseOptimizer):
+    """A tuner with a probe that lasts two ticks and randomness of its own: all of it must be continued."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(5)
+        self.base: float | None = None
+        self.told: list[list[float]] = []
+
+    def observe(self, evidence):
+        self.told.append([evidence.score, evidence.previous_score, evidence.env_steps, evidence.episodes])
+
+    def suggest(self, current_hyperparams, metrics_history):
+        rate = current_hyperparams.params["learning_rate"]
+        if self.base is None:
+            self.base, rate = rate, rate * float(self.rng.uniform(0.5, 2.0))
+        else:
+            self.base, rate = None, self.base
+        return HyperparamSet({**current_hyperparams.params, "learning_rate": rate})
+
+    @property
+    def is_probing(self):
+        return self.base is not None
+
+    def state_dict(self):
+        return {"rng": self.rng.bit_generator.state, "base": self.base, "told": self.told}
+
+    def load_state_dict(self, state):
+        self.rng.bit_generator.state, self.base, self.told = state["rng"], state["base"], state["told"]
+
+
+def torch_ppo() -> TorchPPOAgent:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    actor = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 2))
+    critic = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 1))
+    optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=1e-3)
+    return TorchPPOAgent(actor, critic, optimizer, HyperparamSet({"n_epochs": 2, "minibatch_size": 32}))
+
+
+AGENTS = {"torch ppo": torch_ppo}  # an agent added to the package joins here with one line
+
+
+def make(kind: str, out: Path, **keywords: Any) -> RLOptimizer:
+    pipeline = BatchPipeline(env=gym.make("CartPole-v1"), window_size=100)  # env episodes cross window boundaries
+    settings = {"checkpoint_dir": out, "seed": 7, "max_episodes": WINDOWS, "evaluation_episodes": 3,
+                "optimizer": Wandering(), **keywords}  # fmt: skip
+    return RLOptimizer(AGENTS[kind](), pipeline, **settings)
+
+
+def fingerprint(opt: RLOptimizer) -> dict[str, Any]:
+    """Everything that a run leaves behind, clock readings aside."""
+    agent = opt._parts.agent
+    state, arrays = split_state(agent.state_dict())
+    digest = hashlib.sha256(repr(state).encode())
+    for name in sorted(arrays):
+        digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+    rows = RunDirectory.open(FileSystem(), opt.run_dir).read_metrics()
+    return {
+        "agent": digest.hexdigest(),
+        "scores": [(row["window"], row["score"], row["hyperparams"]["learning_rate"]) for row in rows],
+        "decisions": [(row["state"], row["evidence"]) for row in rows],
+        "final": opt.result.final,
+        "steps": (opt.result.windows, opt.result.env_steps, opt.result.evaluation_steps),
+        "best": opt.result.score,
+        "told": opt._parts.tuner.told,
+        "streams": {name: str(s.bit_generator.state) for name, s in opt._parts.streams._streams.items()},
+    }
+
+
+@pytest.fixture(autouse=True)
+def commit_at_every_boundary(monkeypatch):
+    monkeypatch.setattr(training_states, "PAUSE_SHARE", 0)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> dict[str, dict[str, Any]]:
+    found = {}
+    for kind in AGENTS:
+        opt = make(kind, tmp_path_factory.mktemp("whole"))
+        opt.run()
+        found[kind] = fingerprint(opt)
+    return found
+
+
+@pytest.mark.parametrize("kind", AGENTS)
+@pytest.mark.parametrize("window", [0, 1, 2, 5, WINDOWS - 1])
+def test_a_killed_run_ends_as_if_nothing_had_happened(kind, window, uninterrupted, tmp_path):
+    with pytest.raises(Killed):
+        make(kind, tmp_path, callbacks=[KillAfter(window)]).run()
+    resumed = make(kind, tmp_path, resume=True)
+    resumed.run()
+    assert fingerprint(resumed) == uninterrupted[kind]
+
+
+@pytest.mark.parametrize("kind", AGENTS)
+def test_a_run_killed_three_times_ends_as_if_nothing_had_happened(kind, uninterrupted, tmp_path):
+    with pytest.raises(Killed):
+        make(kind, tmp_path, callbacks=[KillAfter(1)]).run()
+    for window in (3, 3, 6):
+        with pytest.raises(Killed):
+            make(kind, tmp_path, callbacks=[KillAfter(window)], resume=True).run()
+    resumed = make(kind, tmp_path, resume=True)
+    resumed.run()
+    assert fingerprint(resumed) == uninterrupted[kind]
+
+
+@pytest.mark.parametrize("kind", AGENTS)
+def test_committing_never_changes_nothing(kind, uninterrupted, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_states.TrainingStates, "is_due", False)
+    opt = make(kind, tmp_path)
+    opt.run()
+    assert fingerprint(opt) == uninterrupted[kind]
+
+
+@pytest.mark.parametrize("kind", AGENTS)
+def test_an_interrupt_in_mid_window_loses_that_window_only(kind, uninterrupted, tmp_path):
+    class Interrupting(gym.Wrapper):
+        n = 0
+
+        def step(self, action):
+            Interrupting.n += 1
+            if Interrupting.n == 350:
+                os.kill(os.getpid(), signal.SIGINT)
+            return self.env.step(action)
+
+    pipeline = BatchPipeline(env=Interrupting(gym.make("CartPole-v1")), window_size=100)
+    opt = RLOptimizer(AGENTS[kind](), pipeline, checkpoint_dir=tmp_path, seed=7, max_episodes=WINDOWS,
+                      evaluation_episodes=3, optimizer=Wandering())  # fmt: skip
+    opt.run()
+    assert opt.result.reason is StopReason.INTERRUPTED
+    assert opt.result.windows == 3
+    resumed = make(kind, tmp_path, resume=opt.run_dir)
+    resumed.run()
+    assert fingerprint(resumed) == uninterrupted[kind]
+
+
+@pytest.mark.parametrize("kind", AGENTS)
+def test_a_budget_can_be_extended_later(kind, uninterrupted, tmp_path):
+    opt = make(kind, tmp_path, max_episodes=4)
+    opt.run()
+    resumed = make(kind, tmp_path, resume=True)  # 8 windows in all
+    resumed.run()
+    assert fingerprint(resumed)["scores"] == uninterrupted[kind]["scores"]
+
+
+def entries(tree: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The entries of a training state, two levels deep."""
+    if not isinstance(tree, dict) or len(path) == 2:
+        return [path]
+    return [entry for key, child in tree.items() for entry in entries(child, (*path, key))]
+
+
+def comparable(tree: Any) -> str:
+    """A state without readings of a clock."""
+    json, arrays = split_state(tree)
+    json["loop"].pop("seconds")
+    json["parts"]["tracker"].pop("timestamps")
+    for spent in ("run_start", "since_tick"):
+        json["loop"][spent].pop("seconds")
+    json["tenure"]["made_by"].pop("timestamp")
+    kept = {name: a.tolist() for name, a in arrays.items() if not name.endswith("timestamps")}
+    return repr((json, sorted(kept.items())))
+
+
+def stored(run_dir: Path) -> Any:
+    return training_states.TrainingStates(run_dir, lambda: 0.0).newest()[0]
+
+
+@pytest.fixture
+def killed_run(tmp_path) -> Path:
+    with pytest.raises(Killed):
+        make("torch ppo", tmp_path / "run", callbacks=[KillAfter(4)]).run()
+    return next((tmp_path / "run").iterdir())
+
+
+def test_a_state_that_is_loaded_and_committed_again_is_the_same_state(killed_run):
+    before = comparable(stored(killed_run))
+    # nothing is left to do but to commit
+    make("torch ppo", killed_run.parent, resume=True, max_episodes=4, callbacks=[LoopCallback()]).run()
+    assert comparable(stored(killed_run)) == before
+
+
+def test_an_entry_of_the_state_that_is_not_restored_is_noticed(killed_run, uninterrupted, tmp_path, monkeypatch):
+    """Each entry in turn is replaced by what another run has there at its beginning."""
+    with pytest.raises(Killed):
+        make("torch ppo", tmp_path / "fresh", seed=99, callbacks=[KillAfter(0)]).run()
+    fresh, original = stored(next((tmp_path / "fresh").iterdir())), stored(killed_run)
+    newest, unnoticed, tried = training_states.TrainingStates.newest, [], 0
+    for entry in entries(original):
+        if not _has_arrays(_at(original, entry)) and _at(original, entry) == _at(fresh, entry):
+            continue  # nothing that could be forgotten
+        tried += 1
+        copied = tmp_path / "-".join(entry)
+        shutil.copytree(killed_run, copied / killed_run.name)
+
+        def forgetful(states, entry=entry):
+            state, weights = newest(states)
+            _at(state, entry[:-1])[entry[-1]] = _at(fresh, entry)
+            return state, weights
+
+        monkeypatch.setattr(training_states.TrainingStates, "newest", forgetful)
+        try:
+            make("torch ppo", copied, resume=True, max_episodes=4, callbacks=[LoopCallback()]).run()
+        except (CheckpointError, ConfigError):
+            continue
+        monkeypatch.setattr(training_states.TrainingStates, "newest", newest)
+        if comparable(stored(copied / killed_run.name)) == comparable(original):
+            unnoticed.append(entry)
+    assert tried > 15
+    # clock readings (the run began at window 0 here and there), and a seed that the pipeline's state holds as well
+    assert set(unnoticed) <= {("loop", "seconds"), ("loop", "run_start"), ("streams", "seed")}
+
+
+def test_a_second_run_that_was_killed_keeps_its_own_budget(tmp_path):
+    opt = scripted(tmp_path, max_episodes=2)
+    opt.run()
+    opt.add_callback(KillAfter(2))
+    with pytest.raises(Killed):
+        opt.run()
+    resumed = scripted(tmp_path, max_episodes=2, resume=True)
+    resumed.run()
+    assert resumed.result.windows == 4
+
+
+def _has_arrays(node: Any) -> bool:
+    return bool(split_state(node)[1])
+
+
+def _at(tree: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        tree = tree[key]
+    return tree
+
+
+# -- which run is continued ---------------------------------------------------------------------------------------
+
+
+def scripted(out: Path, **keywords: Any) -> RLOptimizer:
+    settings = {"evaluator": FirstReward(), "checkpoint_dir": out, "seed": 1, "max_episodes": 3, **keywords}
+    return RLOptimizer(ScriptedAgent(), ScriptedPipeline([1, 2, 3, 4]), **settings)
+
+
+def test_nothing_to_continue_is_said(tmp_path):
+    with pytest.raises(CheckpointError, match="holds no run to continue"):
+        scripted(tmp_path, resume=True)
+
+
+def test_a_run_of_other_networks_is_refused_with_the_entries_that_differ(tmp_path):
+    make("torch ppo", tmp_path, max_episodes=1).run()
+    wide = torch_ppo()
+    wide.actor[0], wide.actor[3] = nn.Linear(4, 32), nn.Linear(32, 2)
+    optimizer = torch.optim.Adam([*wide.actor.parameters(), *wide.critic.parameters()])
+    agent = TorchPPOAgent(wide.actor, wide.critic, optimizer, {})
+    pipeline = BatchPipeline(env=gym.make("CartPole-v1"), window_size=100)
+    with pytest.raises(CheckpointError) as caught:
+        RLOptimizer(agent, pipeline, optimizer=Wandering(), checkpoint_dir=tmp_path, resume=True)
+    assert "weights actor/0.weight is float32[16, 4] there and float32[32, 4] here" in str(caught.value)
+
+
+def test_a_converged_run_is_finished(tmp_path):
+    opt = scripted(tmp_path, max_episodes=None, dormant_threshold=2)
+    opt.run()
+    with pytest.raises(CheckpointError, match="is finished"):
+        scripted(tmp_path, resume=opt.run_dir, dormant_threshold=2)
+
+
+def test_another_seed_cannot_continue_a_run(tmp_path):
+    scripted(tmp_path).run()
+    with pytest.raises(ConfigError, match="was begun with seed 1: it cannot be continued with seed 2"):
+        scripted(tmp_path, resume=True, seed=2)
+
+
+def test_the_newest_matching_run_is_continued(tmp_path):
+    first, second = scripted(tmp_path), scripted(tmp_path)
+    first.run()
+    second.run()
+    assert scripted(tmp_path, resume=True).run_dir == second.run_dir
+
+
+def test_a_damaged_training_state_is_put_aside_and_told(tmp_path):
+    opt = scripted(tmp_path)
+    opt.run()
+    arrays = next((opt.run_dir / "training").glob("0*/arrays.safetensors"))
+    arrays.write_bytes(arrays.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="holds no sound training state"):
+        scripted(tmp_path, resume=True, max_episodes=9).run()
+
+
+class SixMethods:
+    """The least that an agent can be; all that it knows is in the file that it writes itself."""
+
+    def __init__(self) -> None:
+        self.weight = 1.0
+
+    def act(self, observation):
+        return int(observation[2] + self.weight * 1e-3 > 0)
+
+    def learn(self, episode_data):
+        self.weight = (self.weight * 1.7 + float(np.sum(episode_data.observations))) % 5.0
+        return {}
+
+    def get_hyperparams(self):
+        return HyperparamSet({"rate": 0.5})
+
+    def set_hyperparams(self, hyperparams): ...
+
+    def save_weights(self, path):
+        Path(path).write_text(repr(self.weight))
+
+    def load_weights(self, path):
+        self.weight = float(Path(path).read_text())
+
+
+@pytest.mark.parametrize("window", [0, 3])
+def test_an_agent_with_six_methods_goes_on_from_its_own_weights(window, tmp_path):
+    def run(out: Path, **keywords: Any) -> RLOptimizer:
+        pipeline = BatchPipeline(env=gym.make("CartPole-v1"), window_size=50)
+        opt = RLOptimizer(SixMethods(), pipeline, checkpoint_dir=out, seed=3, max_episodes=6, evaluation_episodes=0,
+                          **keywords)  # fmt: skip
+        opt.run()
+        return opt
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(tmp_path / "cut", callbacks=[KillAfter(window)])
+    resumed = run(tmp_path / "cut", resume=True)
+    assert resumed._parts.agent.wrapped.weight == whole._parts.agent.wrapped.weight
+    assert resumed.result.resume.level == "E0"
+    assert "gives no state_dict" in resumed.result.resume.why
+
+
+def test_a_run_states_its_level(tmp_path):
+    opt = make("torch ppo", tmp_path, max_episodes=1)
+    opt.run()
+    assert opt.result.resume.level == "E3"
+    assert RunDirectory.open(FileSystem(), opt.run_dir).identity["resume"]["level"] == "E3"
+    plain = scripted(tmp_path / "plain")
+    plain.run()
+    assert plain.result.resume.level == "E1"
+
+
+def test_other_software_lowers_the_level_in_words(tmp_path, monkeypatch):
+    scripted(tmp_path).run()
+    monkeypatch.setattr("tensor_optix.core.loop_controller.software", lambda: {"numpy": "0.1"})
+    opt = scripted(tmp_path, resume=True, max_episodes=4)
+    opt.run()
+    assert any(note.startswith("resumed, but not bit for bit: numpy is") for note in opt.result.notes)
