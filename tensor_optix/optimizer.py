@@ -21,7 +21,8 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.convergence import rule_for
 from tensor_optix.core.evaluators import ReturnEvaluator
 from tensor_optix.core.loop_config import LoopConfig
-from tensor_optix.core.loop_controller import LoopController, LoopParts
+from tensor_optix.core.loop_controller import LoopController
+from tensor_optix.core.loop_parts import LoopParts
 from tensor_optix.core.reporting import LineReporter, Reporter
 from tensor_optix.core.resume import fingerprint, resumable_run, resume_level
 from tensor_optix.core.rng import RandomStreams, checked_seed, fresh_seed

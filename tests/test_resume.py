@@ -202,10 +202,10 @@ def entries(tree: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 def comparable(tree: Any) -> str:
     """A state without readings of a clock."""
     json, arrays = split_state(tree)
-    json["loop"].pop("seconds")
+    json.pop("seconds")
     json["parts"]["tracker"].pop("timestamps")
-    for spent in ("run_start", "since_tick"):
-        json["loop"][spent].pop("seconds")
+    for spent in ("run_start", "last_tick"):
+        json["totals"][spent].pop("seconds")
     json["tenure"]["made_by"].pop("timestamp")
     kept = {name: a.tolist() for name, a in arrays.items() if not name.endswith("timestamps")}
     return repr((json, sorted(kept.items())))
@@ -257,7 +257,7 @@ def test_an_entry_of_the_state_that_is_not_restored_is_noticed(killed_run, unint
             unnoticed.append(entry)
     assert tried > 15
     # clock readings (the run began at window 0 here and there), and a seed that the pipeline's state holds as well
-    assert set(unnoticed) <= {("loop", "seconds"), ("loop", "run_start"), ("streams", "seed")}
+    assert set(unnoticed) <= {("seconds",), ("totals", "run_start"), ("streams", "seed")}
 
 
 def test_a_second_run_that_was_killed_keeps_its_own_budget(tmp_path):
@@ -390,7 +390,7 @@ def test_a_run_states_its_level(tmp_path):
 
 def test_other_software_lowers_the_level_in_words(tmp_path, monkeypatch):
     scripted(tmp_path).run()
-    monkeypatch.setattr("tensor_optix.core.loop_controller.software", lambda: {"numpy": "0.1"})
+    monkeypatch.setattr("tensor_optix.core.continuity.software", lambda: {"numpy": "0.1"})
     opt = scripted(tmp_path, resume=True, max_episodes=4)
     opt.run()
     assert any(note.startswith("resumed, but not bit for bit: numpy is") for note in opt.result.notes)

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tensor_optix.core.announcer import Announcer
 from tensor_optix.core.base_agent import BaseAgent, as_agent
-from tensor_optix.core.base_evaluator import BaseEvaluator
-from tensor_optix.core.base_optimizer import BaseOptimizer
-from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.budget import Budget, RunClock, Spent, explain
-from tensor_optix.core.callbacks import CallbackList, Continuation, LoopCallback, RunView
-from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.callbacks import Continuation, LoopCallback, RunView
 from tensor_optix.core.closing import Closing, Ending
 from tensor_optix.core.commit_guard import CommitGuard
-from tensor_optix.core.convergence import (
-    ConvergenceRule,
-    Judgement,
-    Tick,
-    ended_episodes,
-    judgement_from,
-    judgement_state,
-)
+from tensor_optix.core.continuity import Continuity
+from tensor_optix.core.convergence import Tick, ended_episodes
 from tensor_optix.core.episode_counter import EpisodeCounter
 from tensor_optix.core.interrupts import StopRequests, WindowAbandoned
 from tensor_optix.core.loop_config import LoopConfig
-from tensor_optix.core.reporting import Reporter, Reporters, RowReporter, RunInfo
-from tensor_optix.core.resume import differences, software
-from tensor_optix.core.rng import RandomStreams
-from tensor_optix.core.run_files import RunFiles
+from tensor_optix.core.loop_parts import LoopParts
+from tensor_optix.core.reporting import Reporters, RowReporter, RunInfo
 from tensor_optix.core.score_tracker import ScoreTracker, present
 from tensor_optix.core.state import Stateful
 from tensor_optix.core.tenure import Tenure, require_same_networks
-from tensor_optix.core.training_states import TrainingStates
+from tensor_optix.core.totals import Totals
 from tensor_optix.core.types import (
     EpisodeData,
     EvalMetrics,
@@ -49,9 +35,9 @@ from tensor_optix.core.types import (
     Verdict,
 )
 from tensor_optix.core.window import Window
-from tensor_optix.errors import CheckpointError
+from tensor_optix.errors import NonFiniteError
 
-State = dict[str, Any]
+MAX_ROLLBACKS = 3  # after non-finite numbers in learning
 
 _REASON_OF = {
     Verdict.CONVERGED: StopReason.CONVERGED,
@@ -60,29 +46,12 @@ _REASON_OF = {
 }
 
 
-@dataclass(frozen=True)
-class LoopParts:
-    """The collaborators of one loop."""
-
-    agent: BaseAgent
-    pipeline: BasePipeline
-    evaluator: BaseEvaluator
-    tuner: BaseOptimizer
-    rule: ConvergenceRule
-    registry: CheckpointRegistry
-    streams: RandomStreams
-    files: RunFiles
-    callbacks: CallbackList = field(default_factory=CallbackList)
-    reporters: tuple[Reporter, ...] = ()
-    clock: Callable[[], float] = time.monotonic
-    is_resuming: bool = False
-
-
 class LoopController:
     """Runs the loop over its parts. Window k is collected by policy P_k, which hyperparameters H_{k-1} made."""
 
     def __init__(self, parts: LoopParts, config: LoopConfig) -> None:
         self._parts = parts
+        self._budget = Budget(config.max_episodes, config.max_steps, config.max_time)
         self._config = config
         self._requests = StopRequests()
         self._reporter = Reporters([RowReporter(parts.files), *parts.reporters])
@@ -91,24 +60,23 @@ class LoopController:
         self._tracker = ScoreTracker(config.score_smoothing)
         self._counter = EpisodeCounter()
         self._clock = RunClock(parts.clock)
-        self._states = TrainingStates(parts.files.path, parts.clock)
         self._guard = CommitGuard()
-        self._windows = 0
-        self._env_steps = 0
-        self._n_tenures = 0
-        self._tenure = Tenure(parts.agent, Budget(), parts.agent.get_hyperparams())
-        self._run_start = Spent()
-        self._replayed_until = 0
-        self._judgement: Judgement | None = None
-        self._since_tick = Spent()
-        self._episodes_since_tick = 0
+        stateful: dict[str, Stateful] = {
+            "evaluator": parts.evaluator, "tuner": parts.tuner, "rule": parts.rule, "callbacks": parts.callbacks,
+            "tracker": self._tracker, "counter": self._counter, "announcer": self._announcer,
+        }  # fmt: skip
+        self._continuity = Continuity(parts, stateful, self._guard)
+        self._totals = Totals()
+        self._tenure = Tenure.begin(parts.agent, Budget())
         self._best = parts.registry.best
+        self._replayed_until = 0  # windows before this one were collected once already, before a resume
         self.result: RunResult | None = None
 
     @property
     def state(self) -> LoopState:
         """What the loop is doing, or was doing when it ended."""
-        return self._judgement.state if self._judgement else LoopState.ACTIVE
+        judgement = self._totals.judgement
+        return judgement.state if judgement else LoopState.ACTIVE
 
     @property
     def best_snapshot(self) -> PolicySnapshot | None:
@@ -141,7 +109,7 @@ class LoopController:
         parts, call = self._parts, self._parts.callbacks.call
         on_the_way_out.callback(self._requests.clear)
         on_the_way_out.callback(parts.pipeline.teardown)
-        if not self._n_tenures:
+        if not self._totals.tenures:
             self._introduce()
         parts.pipeline.set_agent(parts.agent)
         parts.pipeline.setup()
@@ -153,10 +121,10 @@ class LoopController:
         on_the_way_out.callback(self._clock.stop)
         self._clock.start()
         self._closing.restart()
-        if parts.is_resuming and not self._n_tenures:
+        if parts.is_resuming and not self._totals.tenures:
             self._resume()
         else:
-            self._run_start = self._spent()
+            self._totals.run_start = self._spent()
             self._begin_tenure(parts.agent, Budget(), is_new=False)
         self._reporter.started(self._info())
         call("on_loop_start")
@@ -172,45 +140,54 @@ class LoopController:
             is_live=parts.pipeline.is_live,
         )
 
+    def _resume(self) -> None:
+        """Go on at the window boundary where the run on disk was committed last."""
+        self._tenure, self._totals, seconds, changes = self._continuity.restore()
+        self._clock.start(seconds)
+        self._replayed_until = self._parts.files.cut_rows(self._totals.windows)
+        self._closing.notes.extend(f"resumed, but not bit for bit: {change}" for change in changes)
+        self._announcer.decided("resumed", f"goes on with window {self._totals.windows}", self._standing())
+
     def _begin_tenure(self, agent: BaseAgent, budget: Budget, *, is_new: bool) -> None:
         """Follow this agent's policy as a P_0 from here on: a fresh clock, and nothing to compare it with.
 
         is_new: another agent than before, of which it is not known that it has learned anything.
         """
-        self._n_tenures += 1
+        totals = self._totals
         self._tenure = Tenure.begin(agent, budget)
-        self._judgement = None
         for part in (self._tracker, self._counter, self._parts.evaluator, self._announcer):
             part.restart()
         self._parts.rule.restart(is_new_agent=is_new)
-        self._since_tick, self._episodes_since_tick = self._spent(), 0
+        totals.tenures += 1
+        totals.judgement, totals.last_tick, totals.episodes_since_tick = None, self._spent(), 0
 
     def _loop(self) -> Ending:
         windows = self._parts.pipeline.episodes()
-        boundary: State = {}
+        boundary = self._continuity.boundary()
         try:
             while True:
-                boundary = self._boundary()
                 ending = self._spent_ending()
-                if self._states.is_due or (ending is not None and not ending.may_continue):
+                if self._continuity.is_due or (ending is not None and not ending.may_continue):
                     self._commit(boundary)
                 ending = ending or self._one_window(windows)
                 if ending is not None and not (ending.may_continue and self._continue_after(ending)):
                     return ending
+                boundary = self._continuity.boundary()
         except WindowAbandoned:
             if not self._tenure.agent.acting_changes_state:
-                self._commit(boundary)  # the agent is as it was then; else the last commit has to do
+                self._commit(boundary)  # the agent is as it was then; otherwise the last commit has to do
             reason = self._requests.reason or StopReason.INTERRUPTED
             return Ending(reason, explain(reason))
         finally:
             _close(windows)
 
+    def _commit(self, boundary: dict[str, Any]) -> None:
+        self._continuity.commit(boundary, self._tenure, self._totals, self._clock.seconds)
+
     def _spent_ending(self) -> Ending | None:
         """Whether a request or a budget ends the run, or the tenure, before another window."""
         spent = self._spent()
-        config = self._config
-        budget = Budget(config.max_episodes, config.max_steps, config.max_time).after(self._run_start)
-        if reason := self._requests.reason or budget.exhausted(spent):
+        if reason := self._requests.reason or self._budget.after(self._totals.run_start).exhausted(spent):
             return Ending(reason, explain(reason))
         if reason := self._tenure.budget.exhausted(spent):
             return Ending(reason, "the budget of the continuation is used up", may_continue=True)
@@ -231,7 +208,7 @@ class LoopController:
         if ending is None:
             self._tune(window)
             self._learn(data)
-        self._windows += 1
+        self._totals.windows += 1
         self._announcer.finished(window, self._best)
         return ending
 
@@ -240,8 +217,8 @@ class LoopController:
             data = next(windows, None)
         if data is not None:
             self._counter.complete(data)
-            self._env_steps += data.length
-            self._episodes_since_tick += len(data.episode_returns)
+            self._totals.env_steps += data.length
+            self._totals.episodes_since_tick += len(data.episode_returns)
         return data
 
     def _score(self, data: EpisodeData) -> EvalMetrics | None:
@@ -262,11 +239,11 @@ class LoopController:
         smoothed, tuner, judgement = self._tracker.smoothed, self._parts.tuner, None
         if metrics is not None and smoothed is not None and not self._tenure.agent.warming_up:
             judgement = self._parts.rule.judge(Tick(metrics.primary_score, smoothed, ended_episodes(data)))
-            self._judgement = judgement
+            self._totals.judgement = judgement
             if judgement.improved:
                 tuner.on_improvement(metrics)
         window = Window(
-            self._windows, self._env_steps, self._clock.seconds, self._tenure.made_by, len(data.episode_returns),
+            self._totals.windows, self._totals.env_steps, self._clock.seconds, self._tenure.made_by,
             metrics, smoothed, judgement,
         )  # fmt: skip
         self._announcer.judged(window, is_probing=tuner.is_probing)
@@ -278,7 +255,7 @@ class LoopController:
         if metrics is None or not registry.would_keep(metrics.primary_score):
             return
         if window.number < self._replayed_until and registry.holds(metrics, tenure.made_by):
-            return  # committed before this run was resumed
+            return
         snapshot = self._guard.attempt(lambda: registry.save(tenure.agent, metrics, tenure.made_by))
         if snapshot is not None:
             self._best = registry.best
@@ -294,15 +271,14 @@ class LoopController:
 
     def _tune(self, window: Window) -> None:
         """Tell the tuner what H_{k-1} has led to, and put its H_k into force; from the second tick on."""
-        metrics, agent, tuner = window.metrics, self._tenure.agent, self._parts.tuner
+        metrics, agent, tuner, totals = window.metrics, self._tenure.agent, self._parts.tuner, self._totals
         if metrics is None or agent.warming_up:
             return
-        since, episodes = self._since_tick, self._episodes_since_tick
-        self._since_tick, self._episodes_since_tick = self._spent(), 0
+        env_steps, episodes = totals.env_steps - totals.last_tick.env_steps, totals.episodes_since_tick
+        totals.last_tick, totals.episodes_since_tick = self._spent(), 0
         previous = self._tracker.previous
         if previous is None:
             return
-        env_steps = self._env_steps - since.env_steps
         tuner.observe(TuningEvidence(window.made_by.params, metrics.primary_score, previous, env_steps, episodes))
         before = agent.get_hyperparams()
         after = tuner.suggest(before.copy(), self._tracker.history)
@@ -313,37 +289,59 @@ class LoopController:
     def _learn(self, data: EpisodeData) -> None:
         tenure = self._tenure
         made_by = tenure.agent.get_hyperparams().copy()
-        tenure.diagnostics = dict(tenure.agent.learn(data) or {})
+        try:
+            diagnostics = tenure.agent.learn(data)
+        except NonFiniteError as error:
+            self._recover(error)
+            return
+        tenure.diagnostics = dict(diagnostics or {})
         tenure.made_by, tenure.is_scored = made_by, False
+
+    def _recover(self, error: NonFiniteError) -> None:
+        """Numbers blew up: go back to the best policy, with half the learning rate; a bounded number of times."""
+        agent, best, totals = self._tenure.agent, self._best, self._totals
+        if best is None or totals.rollbacks >= MAX_ROLLBACKS:
+            raise error
+        totals.rollbacks += 1
+        self._parts.registry.load_best(agent)
+        params = agent.get_hyperparams().params
+        if "learning_rate" in params:
+            lower = params["learning_rate"] / 2**totals.rollbacks  # the snapshot brought its own rate back
+            agent.set_hyperparams(HyperparamSet({**params, "learning_rate": lower}))
+        self._tenure = Tenure.begin(agent, self._tenure.budget)
+        self._tracker.restart()
+        self._announcer.decided("rolled back", f"to snapshot {best.snapshot_id}: {error}", self._standing())
+        self._parts.callbacks.call("on_rollback", best)
 
     # -- continuations and the end -----------------------------------------------------------------------------
 
     def _continue_after(self, ending: Ending) -> bool:
         """Ask the callbacks for an agent to go on with."""
-        view = RunView(
-            self._tenure.agent, self._best, tuple(self._tracker.history), self._env_steps, self._windows
-        )  # fmt: skip
-        offers: list[Continuation | None] = self._parts.callbacks.call("after_dormant", view)
+        parts, totals = self._parts, self._totals
+        history = tuple(self._tracker.history)
+        view = RunView(self._tenure.agent, self._best, history, totals.env_steps, totals.windows)
+        offers: list[Continuation | None] = parts.callbacks.call("after_dormant", view)
         offer = next((offer for offer in offers if offer is not None), None)
         if offer is None:
             return False
         agent, is_new = as_agent(offer.agent), offer.agent is not self._tenure.agent
-        require_same_networks(self._parts.agent, agent)
+        require_same_networks(parts.agent, agent)
         if is_new:
-            agent.seed(self._parts.streams.stream(f"agent {self._n_tenures}"))
-            self._parts.pipeline.set_agent(agent)
+            agent.seed(parts.streams.stream(f"agent {totals.tenures}"))
+            parts.pipeline.set_agent(agent)
         self._begin_tenure(agent, Budget(env_steps=offer.max_steps).after(self._spent()), is_new=is_new)
         self._announcer.decided("continued", f"a callback went on after: {ending.explanation}", self._standing())
         return True
 
     def _conclude(self, ending: Ending) -> RunResult:
-        """The result stands before the last policy is evaluated: an error there loses nothing."""
-        parts, closing, standing = self._parts, self._closing, self._standing()
-        self._keep(closing.score_of_last_policy(self._tenure), standing)
+        """The result stands before the best policy is evaluated: an error there loses nothing."""
+        parts, closing = self._parts, self._closing
+        self._keep(closing.score_of_last_policy(self._tenure), self._standing())
         closing.restore(parts.registry)
         self.result = closing.result(
-            ending, standing, self._judgement, self._best, run_dir=parts.files.path, commits=self._guard.health
-        )
+            ending, self._standing(), self._totals.judgement, self._best,
+            run_dir=parts.files.path, commits=self._guard.health,
+        )  # fmt: skip
         parts.files.finished(self.result)
         self.result = closing.evaluated(self.result, self._config.evaluation_episodes, self._clock)
         parts.files.finished(self.result)
@@ -352,96 +350,15 @@ class LoopController:
         self._reporter.finished(self.result)
         return self.result
 
-    # -- exact continuation ------------------------------------------------------------------------------------
-
-    def _boundary(self) -> State:
-        """What the next window is going to change even before anything is learned from it."""
-        return {"pipeline": self._parts.pipeline.state_dict(), "streams": self._parts.streams.state_dict()}
-
-    def _commit(self, boundary: State) -> None:
-        """Put the training state of this window boundary on disk."""
-        agent = self._tenure.agent
-        agent_state = agent.state_dict()
-        state = {
-            **boundary,
-            "agent": agent_state,
-            "bare_agent": None if agent_state is not None else {
-                "policy": agent.policy_state(), "hyperparams": agent.get_hyperparams().params,
-            },
-            "software": software(),
-            "loop": {
-                "windows": self._windows, "env_steps": self._env_steps, "seconds": self._clock.seconds,
-                "n_tenures": self._n_tenures, "run_start": asdict(self._run_start),
-                "since_tick": asdict(self._since_tick), "episodes_since_tick": self._episodes_since_tick,
-                "judgement": judgement_state(self._judgement),
-            },
-            "tenure": self._tenure.state_dict(),
-            "parts": {name: part.state_dict() for name, part in self._stateful.items()},
-        }  # fmt: skip
-        writes_itself = state["bare_agent"] is not None and state["bare_agent"]["policy"] is None
-        save_weights = agent.save_weights if writes_itself else None
-        self._guard.attempt(lambda: self._states.commit(state, save_weights))
-
-    def _resume(self) -> None:
-        """Go on at the boundary where the newest training state was committed."""
-        parts = self._parts
-        self._states.sweep()
-        parts.registry.sweep()
-        state, weights = self._states.newest()
-        try:
-            self._load(state)
-            self._load_agent(state, weights)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise CheckpointError(parts.files.path, f"holds a training state that does not fit: {error!r}") from error
-        self._replayed_until = parts.files.cut_rows(self._windows)
-        self._closing.notes.extend(
-            f"resumed, but not bit for bit: {text}" for text in differences(state["software"], software())
-        )
-        self._announcer.decided("resumed", f"goes on with window {self._windows}", self._standing())
-
-    def _load(self, state: State) -> None:
-        loop = state["loop"]
-        self._parts.streams.load_state_dict(state["streams"])
-        if state["pipeline"] is not None:
-            self._parts.pipeline.load_state_dict(state["pipeline"])
-        for name, part in self._stateful.items():
-            part.load_state_dict(state["parts"][name])
-        self._tenure = Tenure.from_state(self._parts.agent, state["tenure"])
-        self._windows, self._env_steps, self._n_tenures = loop["windows"], loop["env_steps"], loop["n_tenures"]
-        self._run_start, self._since_tick = Spent(**loop["run_start"]), Spent(**loop["since_tick"])
-        self._episodes_since_tick = loop["episodes_since_tick"]
-        self._judgement = judgement_from(loop["judgement"])
-        self._clock.start(loop["seconds"])
-
-    def _load_agent(self, state: State, weights: str | None) -> None:
-        agent, bare = self._parts.agent, state["bare_agent"]
-        if bare is None:
-            agent.load_state_dict(state["agent"])
-            return
-        if bare["policy"] is not None:
-            agent.load_policy_state(bare["policy"])
-        elif weights is not None:
-            agent.load_weights(weights)
-        agent.set_hyperparams(HyperparamSet(bare["hyperparams"]))
-
-    @property
-    def _stateful(self) -> dict[str, Stateful]:
-        parts = self._parts
-        return {
-            "evaluator": parts.evaluator, "tuner": parts.tuner, "rule": parts.rule, "callbacks": parts.callbacks,
-            "tracker": self._tracker, "counter": self._counter, "announcer": self._announcer,
-        }  # fmt: skip
-
     # -- where the run stands ----------------------------------------------------------------------------------
 
     def _spent(self) -> Spent:
-        return Spent(self._windows, self._env_steps, self._clock.seconds)
+        return self._totals.spent(self._clock.seconds)
 
     def _standing(self) -> Window:
         """The present moment, between two windows."""
-        return Window(
-            self._windows, self._env_steps, self._clock.seconds, self._tenure.made_by, 0, None, None, None
-        )  # fmt: skip
+        totals = self._totals
+        return Window(totals.windows, totals.env_steps, self._clock.seconds, self._tenure.made_by)
 
     def _info(self) -> RunInfo:
         parts = self._parts

@@ -10,14 +10,15 @@ from tensor_optix.core.types import EvalMetrics, HyperparamSet
 
 @dataclass(frozen=True)
 class Window:
-    """Window ``number``, collected by a policy that ``made_by`` trained. metrics and judgement are None without a
-    score; env_steps and seconds are totals at its end; n_episodes is how many env episodes ended in it."""
+    """Window ``number``, collected by a policy that ``made_by`` trained; env_steps and seconds: totals at its end.
+
+    metrics and judgement are None without a score; smoothed: the mean of the last few scores, this one included.
+    """
 
     number: int
     env_steps: int
     seconds: float
     made_by: HyperparamSet
-    n_episodes: int
-    metrics: EvalMetrics | None
-    smoothed: float | None
-    judgement: Judgement | None
+    metrics: EvalMetrics | None = None
+    smoothed: float | None = None
+    judgement: Judgement | None = None

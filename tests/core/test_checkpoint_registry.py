@@ -1,5 +1,6 @@
 """The best policies, kept and brought back."""
 
+import hashlib
 import json
 import logging
 import math
@@ -15,6 +16,7 @@ from tensor_optix.core.state import join_state
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, PolicySnapshot
 from tensor_optix.errors import ArchitectureMismatch, CheckpointError, ConfigError
 from tensor_optix.storage import FileSystem, read_archive
+from tensor_optix.storage.strict_json import dumps, loads
 
 PARAMS = {"learning_rate": 3e-4, "epochs": 4, "anneal": True, "schedule": None, "kind": "adam"}
 
@@ -371,7 +373,8 @@ def test_foreign_content_is_refused_and_left_alone(tmp_path: Path, foreign: str)
     "change",
     [
         {"score": "NaN"}, {"score": {"__float__": "nan"}}, {"score": 1}, {"kind": "pickle"}, {"episode_id": "1"},
-        {"episode_id": True}, {"hyperparams": []}, {"timestamp": None}, {"run_id": "another"}, {"generation": 2},
+        {"episode_id": True}, {"episode_id": 2**63}, {"generation": 1.0}, {"hyperparams": []},
+        {"timestamp": None}, {"run_id": "another"}, {"generation": 2},
     ],
 )  # fmt: skip
 def test_a_manifest_that_lies_is_not_the_best(tmp_path: Path, change: dict[str, Any]) -> None:
@@ -379,10 +382,83 @@ def test_a_manifest_that_lies_is_not_the_best(tmp_path: Path, change: dict[str, 
     manifest = Path(save(registry, StateAgent(), 1.0).weights_path) / "MANIFEST.json"
     fields = json.loads(manifest.read_text())
     fields["meta"].update(change)
-    manifest.write_text(json.dumps(fields))
+    del fields["sha256"]
+    signed = hashlib.sha256(dumps(loads(json.dumps(fields).encode(), 1 << 20))).hexdigest()
+    manifest.write_text(json.dumps({**fields, "sha256": signed}))
     assert CheckpointRegistry(tmp_path, run_id="mine").best is None
 
 
 def test_max_snapshots_must_leave_room_for_the_best(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="max_snapshots"):
         CheckpointRegistry(tmp_path, max_snapshots=0)
+
+
+def test_a_mere_reader_leaves_a_damaged_snapshot_where_it_is(tmp_path: Path) -> None:
+    save(CheckpointRegistry(tmp_path), StateAgent(), 1.0)
+    damage(save(CheckpointRegistry(tmp_path), StateAgent(), 2.0))
+    before = sorted(tmp_path.rglob("*"))
+    snapshot = CheckpointRegistry(tmp_path).load_best(StateAgent())
+    assert snapshot is not None
+    assert snapshot.snapshot_id == "1"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_nothing_is_put_aside_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "quarantine").symlink_to(tmp_path / "elsewhere")
+    registry = CheckpointRegistry(tmp_path / "run")
+    save(registry, StateAgent(), 1.0)
+    damage(save(registry, StateAgent(), 2.0))
+    registry.load_best(StateAgent())
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_policy_that_is_not_finite_gives_way_to_the_next_best(
+    tmp_path: Path, value: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Diverged(StateAgent):
+        def policy_state(self) -> dict[str, Any] | None:
+            return {"net": {"weight": np.array([value])}}
+
+    save(CheckpointRegistry(tmp_path), StateAgent(), 1.0)
+    save(CheckpointRegistry(tmp_path), Diverged(), 2.0)
+    fresh = StateAgent()
+    CheckpointRegistry(tmp_path).load_best(fresh)
+    assert fresh.weight == 1.0
+    assert "holds NaN or infinity in net/weight" in caplog.text
+    CheckpointRegistry(tmp_path, require_finite=False).load_best(fresh)
+    assert not np.isfinite(fresh.weight)
+
+
+@pytest.mark.parametrize("kind", [ToyAgent, StateAgent])
+def test_hyperparameters_that_the_agent_refuses_leave_it_as_it_was(tmp_path: Path, kind: type[ToyAgent]) -> None:
+    class Strict(kind):  # type: ignore[misc, valid-type]
+        def set_hyperparams(self, hyperparams: HyperparamSet) -> None:
+            if hyperparams.params["learning_rate"] <= 0:
+                raise ConfigError("learning_rate must be positive")
+            super().set_hyperparams(hyperparams)
+
+    save(CheckpointRegistry(tmp_path), kind(), 1.0, learning_rate=-1.0)
+    agent = Strict(7.0)
+    with pytest.raises(CheckpointError, match="cannot be taken over by Strict: ConfigError: learning_rate"):
+        CheckpointRegistry(tmp_path).load_best(agent)
+    assert (agent.weight, agent.hyperparams.params) == (7.0, PARAMS)
+
+
+def test_an_agent_that_fails_half_way_is_put_back(tmp_path: Path) -> None:
+    class Careless(StateAgent):
+        def load_policy_state(self, state: dict[str, Any]) -> None:
+            super().load_policy_state(state)
+            if state["steps"] != 4:
+                raise KeyError("momentum")
+
+        def policy_state(self) -> dict[str, Any] | None:
+            return {**(super().policy_state() or {}), "steps": 4}
+
+    save(CheckpointRegistry(tmp_path), StateAgent(), 1.0, learning_rate=0.5)
+    agent = Careless(7.0)
+    with pytest.raises(CheckpointError, match="KeyError: 'momentum'"):
+        CheckpointRegistry(tmp_path).load_best(agent)
+    assert (agent.weight, agent.hyperparams.params) == (7.0, PARAMS)

@@ -19,6 +19,7 @@ from tensor_optix import (
     HyperparamSet,
     LoopCallback,
     LoopState,
+    NonFiniteError,
     ReturnEvaluator,
     RLOptimizer,
     StopReason,
@@ -502,6 +503,43 @@ def test_an_evaluator_that_returns_no_metrics_is_named(build, returned):
 
     with pytest.raises(ConfigError, match="Bare must return EvalMetrics or None, got"):
         build([1.0], evaluator=Bare()).run()
+
+
+class BlowsUp(ScriptedAgent):
+    """Its numbers blow up in the learn calls with these numbers."""
+
+    def __init__(self, at: set[int]) -> None:
+        super().__init__()
+        self.at, self.calls = at, 0
+
+    def learn(self, episode_data):
+        self.calls += 1
+        if self.calls - 1 in self.at:
+            raise NonFiniteError("the loss is nan")
+        return super().learn(episode_data)
+
+
+def test_non_finite_numbers_in_learning_lead_back_to_the_best_policy_at_half_the_learning_rate(build):
+    class Noting(LoopCallback):
+        def on_rollback(self, snapshot):
+            noted.append((snapshot.eval_metrics.primary_score, agent.policy, agent.params["learning_rate"]))
+
+    noted: list[Any] = []
+    agent = BlowsUp(at={3})
+    tuner = RaiseEachTime()
+    tuner.suggest = lambda current, history: current
+    opt = build([1, 9, 4, 3, 5], agent=agent, callbacks=[Noting()], optimizer=tuner, max_episodes=6)
+    opt.run()
+    assert noted == [(9, 1, 0.05)]
+    assert [e.previous_score for e in tuner.told] == [1, 9, 4, 5]  # window 4 has no earlier score to compare with
+
+
+def test_a_policy_that_blows_up_again_and_again_ends_the_run(build):
+    agent = BlowsUp(at=set(range(2, 100)))
+    with pytest.raises(NonFiniteError):
+        build([1, 9, 4], agent=agent).run()
+    assert agent.calls == 2 + 4
+    assert agent.policy == 1
 
 
 @pytest.mark.parametrize("part", ["learn", "score", "window"])

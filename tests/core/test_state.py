@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tensor_optix.core.state import join_state, split_state
+from tensor_optix.errors import ConfigError
 
 TREE = {"n": 1, "f": 0.5, "none": None, "flag": True, "name": "x", "list": [np.arange(3), {"deep": np.eye(2)}]}
 
@@ -33,3 +34,16 @@ def test_numpy_scalars_and_tuples_become_json_values():
 def test_an_array_that_is_missing_is_an_error():
     with pytest.raises(KeyError):
         join_state({"a": {"__array__": "a"}}, {})
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"a/b": np.zeros(1), "a": {"b": np.ones(1)}},  # both would be called a/b
+        {1: np.zeros(1), "1": np.ones(1)},
+        {"a": {"__array__": "b"}},
+    ],
+)
+def test_a_tree_that_could_not_come_back_is_refused(tree):
+    with pytest.raises(ConfigError):
+        split_state(tree)

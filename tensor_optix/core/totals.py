@@ -1,0 +1,42 @@
+"""Where a loop stands, as numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tensor_optix.core.budget import Spent
+from tensor_optix.core.convergence import Judgement, judgement_from, judgement_state
+
+
+@dataclass
+class Totals:
+    """windows: collected and done, and so the number of the next one. env_steps: collected. tenures: begun.
+    rollbacks: after non-finite numbers.
+
+    run_start: what had been spent when this ``run()`` began. last_tick: what had been spent at the last tick;
+    episodes_since_tick: env episodes that have ended since. judgement: the last one of this tenure.
+    """
+
+    windows: int = 0
+    env_steps: int = 0
+    tenures: int = 0
+    run_start: Spent = field(default_factory=Spent)
+    last_tick: Spent = field(default_factory=Spent)
+    episodes_since_tick: int = 0
+    rollbacks: int = 0
+    judgement: Judgement | None = None
+
+    def spent(self, seconds: float) -> Spent:
+        """These totals in the terms of a budget."""
+        return Spent(self.windows, self.env_steps, seconds)
+
+    def state_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**asdict(self), "judgement": judgement_state(self.judgement)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Totals:
+        """The inverse of ``state_dict``."""
+        spent = {name: Spent(**state[name]) for name in ("run_start", "last_tick")}
+        return cls(**{**state, **spent, "judgement": judgement_from(state["judgement"])})
