@@ -3,7 +3,8 @@
     arrays.safetensors   every array
     state.json           everything that is no array
     weights...           only if an agent writes its weights itself: a file or a directory of its own
-    MANIFEST.json        sizes and SHA-256 of all files above, the arrays' shapes and dtypes, and the caller's meta
+    MANIFEST.json        sizes and SHA-256 of all files above, the arrays' shapes and dtypes, the caller's meta, and
+                         the SHA-256 of all that
 
 The manifest is written last, so a directory without one was never finished. A reader checks sizes, then hashes,
 and only then looks inside.
@@ -25,6 +26,7 @@ from tensor_optix.storage.array_format import (
     MAX_DATA_BYTES,
     MAX_HEADER_BYTES,
     describe_arrays,
+    described_bytes,
     pack_arrays,
     unpack_arrays,
 )
@@ -33,8 +35,8 @@ from tensor_optix.storage.strict_json import FormatError, dumps, loads
 
 FORMAT_VERSION = 1
 ARRAYS, STATE, MANIFEST, WEIGHTS = "arrays.safetensors", "state.json", "MANIFEST.json", "weights"
-MAX_JSON_BYTES = 16 << 20
-MAX_FILE_BYTES = MAX_DATA_BYTES + MAX_HEADER_BYTES
+MAX_JSON_BYTES = 4 << 20
+MAX_FILE_BYTES = 8 + MAX_HEADER_BYTES + MAX_DATA_BYTES
 MAX_DEPTH = 32  # of directories below ``weights``
 
 T = TypeVar("T")
@@ -109,7 +111,7 @@ def write_archive(
     records = []
     for name, data in files.items():
         fs.write_new(directory / name, data)
-        records.append(_record(name, data))
+        records.append(_record(name, len(data), hashlib.sha256(data).hexdigest()))
     if write_extra is not None:
         write_extra(directory / WEIGHTS)
         records += _seal_weights(fs, directory)
@@ -119,6 +121,7 @@ def write_archive(
         "arrays": describe_arrays(arrays),
         "meta": dict(meta),
     }
+    manifest["sha256"] = _digest(directory / MANIFEST, manifest)
     fs.write_new(directory / MANIFEST, _json(directory / MANIFEST, manifest))
     fs.sync_directory(directory)
 
@@ -143,7 +146,10 @@ def read_manifest(fs: FileSystem, directory: Path) -> Manifest:
     if fs.kind(path) == "absent":
         raise CheckpointError(directory, f"is not an archive: it has no {MANIFEST}")
     fields = _formatted(path, lambda data: loads(data, MAX_JSON_BYTES), fs.read(path, MAX_JSON_BYTES))
-    return _formatted(path, _checked_manifest, fields)
+    manifest = _formatted(path, _checked_manifest, fields)
+    if fields.pop("sha256") != _digest(path, fields):
+        raise CheckpointError(path, "is damaged: its content does not match its SHA-256")
+    return manifest
 
 
 # -- writing ---------------------------------------------------------------------------------------------------
@@ -190,8 +196,8 @@ def _check_space(fs: FileSystem, directory: Path, size: int) -> None:
         raise CheckpointError(directory, f"needs {needed} bytes of space, {free} are free; free some space")
 
 
-def _record(name: str, data: bytes) -> dict[str, Any]:
-    return {"name": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+def _record(name: str, size: int, digest: str) -> dict[str, Any]:
+    return {"name": name, "size": size, "sha256": digest}
 
 
 def _seal_weights(fs: FileSystem, directory: Path) -> list[dict[str, Any]]:
@@ -200,7 +206,7 @@ def _seal_weights(fs: FileSystem, directory: Path) -> list[dict[str, Any]]:
     for name in _files(fs, directory):
         if name.startswith(WEIGHTS):
             fs.sync_file(directory / name)
-            records.append(_record(name, fs.read(directory / name, MAX_FILE_BYTES)))
+            records.append(_record(name, *fs.digest(directory / name, MAX_FILE_BYTES)))
         elif name not in (ARRAYS, STATE):
             raise CheckpointError(directory / name, f"was written beside the path {WEIGHTS!r} given to save_weights")
     if not records:
@@ -221,7 +227,7 @@ def _files(fs: FileSystem, directory: Path, prefix: str = "", depth: int = 0) ->
         elif kind == "file":
             yield prefix + name
         else:
-            raise CheckpointError(directory / name, "is neither a plain file nor a directory")
+            raise CheckpointError(directory, f"holds {name[:100]!r}, which is neither a plain file nor a directory")
 
 
 # -- reading ---------------------------------------------------------------------------------------------------
@@ -239,13 +245,12 @@ def _verified_contents(fs: FileSystem, directory: Path, files: dict[str, tuple[i
     for name, (size, _) in files.items():
         if fs.size(directory / name) != size:
             raise CheckpointError(directory / name, f"has {fs.size(directory / name)} bytes instead of {size}")
-    contents = {}
+    contents = {name: fs.read(directory / name, files[name][0]) for name in (ARRAYS, STATE)}
     for name, (size, digest) in files.items():
-        data = fs.read(directory / name, size)
-        if hashlib.sha256(data).hexdigest() != digest:
+        ours = contents.get(name)
+        found_digest = fs.digest(directory / name, size)[1] if ours is None else hashlib.sha256(ours).hexdigest()
+        if found_digest != digest:
             raise CheckpointError(directory / name, "is damaged: its content does not match its SHA-256")
-        if name in (ARRAYS, STATE):
-            contents[name] = data
     return contents
 
 
@@ -256,14 +261,17 @@ def _checked_manifest(fields: Any) -> Manifest:
     version = fields.get("format_version")
     if type(version) is not int or version != FORMAT_VERSION:
         raise FormatError(f"has format_version {str(version)[:20]}, this release reads {FORMAT_VERSION}")
-    if set(fields) != {"format_version", "files", "arrays", "meta"}:
-        raise FormatError("needs format_version, files, arrays and meta, and nothing else")
+    if set(fields) != {"format_version", "files", "arrays", "meta", "sha256"}:
+        raise FormatError("needs format_version, files, arrays, meta and sha256, and nothing else")
     files, arrays, meta = fields["files"], fields["arrays"], fields["meta"]
     if not (isinstance(files, list) and isinstance(arrays, dict) and isinstance(meta, dict)):
         raise FormatError("has fields of wrong types")
     listed = dict(map(_checked_record, files))
     if len(listed) != len(files) or not {ARRAYS, STATE} <= set(listed):
         raise FormatError(f"must list every file once, {ARRAYS} and {STATE} among them")
+    surplus = listed[ARRAYS][0] - described_bytes(arrays)
+    if not 8 <= surplus <= 8 + MAX_HEADER_BYTES or listed[STATE][0] > MAX_JSON_BYTES:
+        raise FormatError(f"gives {ARRAYS} or {STATE} a size that does not fit what is in it")
     return Manifest(listed, arrays, meta)
 
 
@@ -276,6 +284,11 @@ def _checked_record(record: Any) -> tuple[str, tuple[int, str]]:
     if type(size) is not int or not 0 <= size <= MAX_FILE_BYTES:
         raise FormatError(f"gives {name[:100]!r} an impossible size")
     return name, (size, digest)
+
+
+def _digest(path: Path, fields: dict[str, Any]) -> str:
+    """SHA-256 of a manifest without its own: a score or a hyperparameter can be damaged as well as a weight."""
+    return hashlib.sha256(_json(path, fields)).hexdigest()
 
 
 def _json(path: Path, value: Any) -> bytes:

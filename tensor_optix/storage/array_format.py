@@ -19,7 +19,7 @@ from safetensors.numpy import save
 from tensor_optix.storage.strict_json import FormatError, loads
 
 MAX_DATA_BYTES = 8 << 30
-MAX_HEADER_BYTES = 8 << 20
+MAX_HEADER_BYTES = 4 << 20
 MAX_RANK = 32
 
 _NAME = re.compile(r"[A-Za-z0-9_.\-/]{1,256}")
@@ -48,7 +48,9 @@ def pack_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
         _check_name(name)
         if _little_endian(array) not in _DTYPE_NAMES:
             raise FormatError(f"array {name!r} has dtype {array.dtype}, which cannot be stored")
-    return save({name: np.asarray(array, _little_endian(array), order="C") for name, array in arrays.items()})
+    data = save({name: np.asarray(array, _little_endian(array), order="C") for name, array in arrays.items()})
+    _header(data)  # what could not be read back is refused now
+    return data
 
 
 def describe_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -57,6 +59,16 @@ def describe_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         name: {"dtype": _DTYPE_NAMES[_little_endian(array)], "shape": list(array.shape)}
         for name, array in sorted(arrays.items())
     }
+
+
+def described_bytes(description: Mapping[str, Any]) -> int:
+    """Bytes of the arrays that a manifest describes. Raises FormatError if nothing can be like that."""
+    n_bytes = 0
+    for name, fields in description.items():
+        if not isinstance(fields, dict) or set(fields) != {"dtype", "shape"}:
+            raise FormatError(f"describes array {name[:40]!r} by other things than dtype and shape")
+        n_bytes += _n_bytes(name, fields["dtype"], fields["shape"])
+    return n_bytes
 
 
 def unpack_arrays(data: bytes) -> dict[str, np.ndarray]:
@@ -85,15 +97,22 @@ def _entry(name: str, fields: Any) -> _Entry:
     if not isinstance(fields, dict) or set(fields) != {"dtype", "shape", "data_offsets"}:
         raise FormatError(f"array {name!r} needs dtype, shape and data_offsets, and nothing else")
     dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise FormatError(f"array {name!r} has an unknown dtype {str(dtype)[:20]!r}")
-    if not _are_counts(shape) or len(shape) > MAX_RANK or math.prod(filter(None, shape)) > MAX_DATA_BYTES:
-        raise FormatError(f"array {name!r} has an impossible shape")
+    n_bytes = _n_bytes(name, dtype, shape)
     if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise FormatError(f"array {name!r} has an impossible byte range")
-    if math.prod(shape) * _DTYPES[dtype].itemsize != offsets[1] - offsets[0]:
+    if n_bytes != offsets[1] - offsets[0]:
         raise FormatError(f"array {name!r} has a shape that does not match its byte range")
     return _Entry(_DTYPES[dtype], tuple(shape), offsets[0], offsets[1])
+
+
+def _n_bytes(name: str, dtype: Any, shape: Any) -> int:
+    """Bytes of an array as it is declared, if there can be such an array."""
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise FormatError(f"array {name[:40]!r} has an unknown dtype {str(dtype)[:20]!r}")
+    if not _are_counts(shape) or len(shape) > MAX_RANK or math.prod(filter(None, shape)) > MAX_DATA_BYTES:
+        raise FormatError(f"array {name[:40]!r} has an impossible shape")
+    n_values: int = math.prod(shape)
+    return n_values * _DTYPES[dtype].itemsize
 
 
 def _are_counts(values: Any) -> bool:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +24,10 @@ from tensor_optix.errors import CheckpointError
 
 Kind = Literal["absent", "file", "directory", "other"]
 
+CHUNK_BYTES = 1 << 20
 TEMPORARY = ".tmp-"  # prefix of whatever is not finished yet; the holder of the lock may delete it
+
+_NAMING_SECONDS = 0.05  # by then whoever has just taken a lock has written its name into it
 
 _NO_SPACE = "free some space or choose another directory"
 _NO_PERMISSION = "give this user permission or choose another directory"
@@ -79,16 +84,24 @@ class FileSystem:
 
     def read(self, path: Path, max_bytes: int) -> bytes:
         """All bytes of a plain file with a single name and at most ``max_bytes``, judged before anything is read."""
+        return b"".join(self.chunks(path, max_bytes, chunk_bytes=max_bytes))
+
+    def digest(self, path: Path, max_bytes: int) -> tuple[int, str]:
+        """(size, SHA-256) of what ``read`` would give, in the memory of one chunk."""
+        size, sha256 = 0, hashlib.sha256()
+        for chunk in self.chunks(path, max_bytes):
+            size += len(chunk)
+            sha256.update(chunk)
+        return size, sha256.hexdigest()
+
+    def chunks(self, path: Path, max_bytes: int, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
+        """What ``read`` would give, piece by piece."""
         flags = os.O_RDONLY | os.O_NONBLOCK
         with _explained(path, "read it"), _opened(path, flags) as descriptor:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise CheckpointError(path, "is not a plain file")
-            if status.st_nlink != 1:
-                raise CheckpointError(path, "is a hard link to a file that has other names")
-            if status.st_size > max_bytes:
-                raise CheckpointError(path, f"has {status.st_size} bytes, more than the {max_bytes} allowed")
-            return _read_all(descriptor, status.st_size)
+            size = _plain_size(descriptor, path)
+            if size > max_bytes:
+                raise CheckpointError(path, f"has {size} bytes, more than the {max_bytes} allowed")
+            yield from _pieces(descriptor, size, chunk_bytes)
 
     def free_bytes(self, path: Path) -> int:
         """Bytes that this user can still write on the file system of ``path``."""
@@ -121,7 +134,7 @@ class FileSystem:
         """Add ``data`` at the end, creating the file if need be; on an error the old end is restored. Not synced."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
         with _explained(path, "append to it"), _opened(path, flags) as descriptor:
-            size = os.fstat(descriptor).st_size
+            size = _plain_size(descriptor, path)
             try:
                 self._write_all(descriptor, data)
             except OSError:
@@ -147,11 +160,15 @@ class FileSystem:
             path.mkdir(mode=0o700)
 
     def ensure_directory(self, path: Path) -> None:
-        """Create a directory and its parents where they are missing, durably."""
+        """Create a directory and its parents where they are missing, durably.
+
+        An empty one may be what a killed process had just made, so its name is forced to the disk as well.
+        """
         if path.is_dir():
+            if not self.names(path):
+                self.sync_directory(path.parent)
             return
-        if path.parent != path:
-            self.ensure_directory(path.parent)
+        self.ensure_directory(path.parent)
         try:
             self.make_directory(path)
         except CheckpointError:
@@ -185,6 +202,7 @@ class FileSystem:
         with _explained(path, "lock it"):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
+                _plain_size(descriptor, path)
                 _take(descriptor, path)
                 os.ftruncate(descriptor, 0)
                 self._write_all(descriptor, f"pid {os.getpid()} on {socket.gethostname()}".encode())
@@ -192,6 +210,21 @@ class FileSystem:
                 os.close(descriptor)
                 raise
         return FileLock(descriptor)
+
+    @contextmanager
+    def turn(self, path: Path) -> Iterator[bool]:
+        """Wait for the turn to change the names in a directory, for some milliseconds of work.
+
+        Gives False where directories cannot be locked, as on some network file systems: others may be at work.
+        """
+        with _explained(path, "lock it"):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield _took_turn(descriptor)
+        finally:
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked child may hold a copy, so closing is not enough
+            os.close(descriptor)
 
     # -- the two steps of every write --------------------------------------------------------------------------
 
@@ -223,18 +256,35 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _read_all(descriptor: int, size: int) -> bytes:
-    chunks = []
-    while size > 0 and (chunk := os.read(descriptor, size)):
-        chunks.append(chunk)
+def _plain_size(descriptor: int, path: Path) -> int:
+    """Size of an open plain file that has no other name, somewhere outside, under which it would be changed too."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise CheckpointError(path, "is not a plain file")
+    if status.st_nlink != 1:
+        raise CheckpointError(path, "is a hard link to a file that has other names")
+    return status.st_size
+
+
+def _pieces(descriptor: int, size: int, chunk_bytes: int) -> Iterator[bytes]:
+    while size > 0 and (chunk := os.read(descriptor, min(size, chunk_bytes))):
+        yield chunk
         size -= len(chunk)
-    return b"".join(chunks)
+
+
+def _took_turn(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
 
 
 def _take(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
+        time.sleep(_NAMING_SECONDS)
         holder = os.read(descriptor, 200).decode(errors="replace")
         who = holder if holder and holder.isprintable() else "another process"
         raise CheckpointError(path, f"is held by {who}; wait for it to end or use another directory") from error

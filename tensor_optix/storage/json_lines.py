@@ -16,26 +16,52 @@ MAX_ROW_BYTES = 1 << 20
 def append_row(fs: FileSystem, path: Path, row: dict[str, Any]) -> None:
     """Add one row. It is not forced to the disk: losing the last rows with the power harms no one."""
     try:
-        fs.append(path, dumps(row) + b"\n")
+        line = dumps(row)
     except FormatError as error:
         raise CheckpointError(path, f"cannot take a row: {error}") from error
+    if len(line) > MAX_ROW_BYTES:
+        raise CheckpointError(path, f"cannot take a row of {len(line)} bytes, more than the {MAX_ROW_BYTES} read back")
+    fs.append(path, line + b"\n")
 
 
 def read_rows(fs: FileSystem, path: Path) -> list[dict[str, Any]]:
-    """All complete rows; the rest of a line that a crash (or a writer at work) left without its end is ignored."""
+    """All complete rows; what a crash, a power loss or a writer at work left unfinished at the end is ignored."""
     if fs.kind(path) == "absent":
         return []
-    lines = fs.read(path, MAX_LOG_BYTES).split(b"\n")
-    return [_row(path, number, line) for number, line in enumerate(lines[:-1], start=1)]
+    rows: list[dict[str, Any]] = []
+    rest = b""
+    for chunk in fs.chunks(path, MAX_LOG_BYTES):
+        written, zero, _ = (rest + chunk).partition(b"\0")
+        *lines, rest = written.split(b"\n")
+        rows += [_row(path, number, line) for number, line in enumerate(lines, start=len(rows) + 1)]
+        if zero:
+            break
+        if len(rest) > MAX_ROW_BYTES:
+            raise CheckpointError(path, f"line {len(rows) + 1} has more than the {MAX_ROW_BYTES} bytes allowed")
+    return rows
 
 
 def cut_torn_row(fs: FileSystem, path: Path) -> None:
-    """Drop an unfinished last line, so that the next row starts on a line of its own. For the writer, on opening."""
+    """Drop an unfinished end, so that the next row starts on a line of its own. For the writer, on opening."""
     if fs.kind(path) == "absent":
         return
     data = fs.read(path, MAX_LOG_BYTES)
-    if data and not data.endswith(b"\n"):
-        fs.replace(path, data[: data.rfind(b"\n") + 1])
+    if len(complete := _complete(data)) < len(data):
+        fs.replace(path, complete)
+
+
+def _complete(data: bytes) -> bytes:
+    """The lines up to the last sound one. A power loss can leave zeros where rows were; no row contains one."""
+    written = data.partition(b"\0")[0]
+    return written[: written.rfind(b"\n") + 1]
+
+
+def cut_rows(fs: FileSystem, path: Path, window: int) -> None:
+    """Keep only the rows whose ``window`` comes before the given one."""
+    rows = read_rows(fs, path)
+    kept = [row for row in rows if isinstance(row.get("window"), int) and row["window"] < window]
+    if len(kept) < len(rows):
+        fs.replace(path, b"".join(dumps(row) + b"\n" for row in kept))
 
 
 def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:

@@ -11,23 +11,26 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 from tensor_optix.errors import CheckpointError, ConfigError
 from tensor_optix.storage.file_system import TEMPORARY, FileLock, FileSystem
-from tensor_optix.storage.json_lines import append_row, cut_torn_row, read_rows
+from tensor_optix.storage.json_lines import append_row, cut_rows, cut_torn_row, read_rows
 from tensor_optix.storage.strict_json import FormatError, dumps, loads
 
 FORMAT_VERSION = 1
 RUN_FILE, LOCK_FILE = "run.json", "LOCK"
 METRICS_FILE, EVENTS_FILE = "metrics.jsonl", "events.jsonl"
-MAX_RUN_BYTES = 16 << 20
+MAX_RUN_BYTES = 4 << 20
 MAX_FILE_BYTES = 1 << 30
+MAX_SEQUENCE = 10**12
 
+_PROBE = f"{TEMPORARY}probe-"
+_LEFTOVER = re.compile(re.escape(TEMPORARY) + r".+-[0-9a-f]{8}")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 _FILE_NAME = re.compile(r"([a-z]{1,20}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 
@@ -58,18 +61,22 @@ class RunDirectory:
         _check_parent(fs, parent)
         if not _RUN_ID.fullmatch(run_id):
             raise ConfigError(f"run_id must be letters, digits, '.', '_' or '-', got {run_id!r}")
-        fs.ensure_directory(parent)
-        _probe(fs, parent)
-        if fs.kind(parent / run_id) != "absent":
-            raise CheckpointError(parent / run_id, "exists already; choose another run_id")
-        record = {
-            "format_version": FORMAT_VERSION,
-            "run_id": run_id,
-            "sequence": 1 + max((sequence for sequence, _ in _runs(fs, parent)), default=0),
-            "identity": dict(identity),
-            "summary": {},
-        }
-        lock = _make(fs, parent, run_id, _packed(parent / run_id, record))
+        with _told_unwritable(parent):
+            fs.ensure_directory(parent)
+        with fs.turn(parent) as is_alone:
+            if is_alone:
+                _sweep(fs, parent)
+            _probe(fs, parent)
+            if fs.kind(parent / run_id) != "absent":
+                raise CheckpointError(parent / run_id, "exists already; choose another run_id")
+            record = {
+                "format_version": FORMAT_VERSION,
+                "run_id": run_id,
+                "sequence": _next_sequence(fs, parent),
+                "identity": dict(identity),
+                "summary": {},
+            }
+            lock = _make(fs, parent, run_id, _packed(parent / run_id, record))
         return cls(fs, parent / run_id, record, lock)
 
     @classmethod
@@ -163,9 +170,16 @@ class RunDirectory:
         """Every complete row of ``append_event``."""
         return read_rows(self._fs, self.path / EVENTS_FILE)
 
+    def cut_rows(self, window: int) -> None:
+        """Drop the rows of ``window`` and later ones: they are about to be written again."""
+        for name in (METRICS_FILE, EVENTS_FILE):
+            cut_rows(self._fs, self._writable(name), window)
+
     def write_bytes(self, name: str, data: bytes) -> None:
         """Give the file ``name`` (or ``folder/name``) new content, atomically."""
         path = self._writable(name)
+        if self._fs.kind(path.parent) == "other":
+            raise CheckpointError(path.parent, "is a link, so nothing is written there; move it away")
         self._fs.ensure_directory(path.parent)
         self._fs.replace(path, data)
 
@@ -195,20 +209,26 @@ class RunDirectory:
         self._record = record
 
     def _tidy(self) -> None:
-        for name in self._fs.names(self.path):
-            if name.startswith(TEMPORARY) and self._fs.kind(self.path / name) == "file":
-                self._fs.remove_file(self.path / name)
+        folders = [name for name in self._fs.names(self.path) if self._fs.kind(self.path / name) == "directory"]
+        for folder in (self.path, *(self.path / name for name in folders)):
+            for name in self._fs.names(folder):
+                if name.startswith(TEMPORARY) and self._fs.kind(folder / name) == "file":
+                    self._fs.remove_file(folder / name)
         cut_torn_row(self._fs, self.path / METRICS_FILE)
         cut_torn_row(self._fs, self.path / EVENTS_FILE)
 
 
 def latest_run(fs: FileSystem, parent: Path) -> Path | None:
     """The run below ``parent`` that was created last (by its number, not by any clock), or None."""
+    return next(iter(runs_below(fs, parent)), None)
+
+
+def runs_below(fs: FileSystem, parent: Path) -> list[Path]:
+    """Every sound run directly below ``parent``, the one created last first."""
     parent = Path(parent).resolve()
     if fs.kind(parent) != "directory":
-        return None
-    newest = max(_runs(fs, parent), default=None)
-    return parent / newest[1] if newest else None
+        return []
+    return [parent / name for _, name in sorted(_runs(fs, parent), reverse=True)]
 
 
 def _runs(fs: FileSystem, parent: Path) -> list[tuple[int, str]]:
@@ -221,6 +241,13 @@ def _runs(fs: FileSystem, parent: Path) -> list[tuple[int, str]]:
     return found
 
 
+def _next_sequence(fs: FileSystem, parent: Path) -> int:
+    sequence = 1 + max((sequence for sequence, _ in _runs(fs, parent)), default=0)
+    if sequence > MAX_SEQUENCE:
+        raise CheckpointError(parent, "has used up the numbers of its runs; choose another directory")
+    return sequence
+
+
 def _check_parent(fs: FileSystem, parent: Path) -> None:
     if fs.kind(parent) not in ("absent", "directory"):
         raise ConfigError(f"{parent} is a file; give a directory to put runs into")
@@ -228,12 +255,28 @@ def _check_parent(fs: FileSystem, parent: Path) -> None:
         raise ConfigError(f"{parent} is itself a run; give its parent {parent.parent}, or another directory")
 
 
+def _sweep(fs: FileSystem, parent: Path) -> None:
+    """Delete what processes left that were killed while they made a run; anything that may be a user's is let be."""
+    for name in filter(_LEFTOVER.fullmatch, fs.names(parent)):
+        kind = fs.kind(parent / name)
+        if kind == "directory" and set(fs.names(parent / name)) <= {LOCK_FILE, RUN_FILE}:
+            fs.remove_tree(parent / name)
+        elif kind == "file" and _PROBE in name:
+            fs.remove_file(parent / name)
+
+
 def _probe(fs: FileSystem, parent: Path) -> None:
     """Find out now, not after an hour of training, whether this directory can be written."""
-    probe = parent / f"{TEMPORARY}probe-{secrets.token_hex(4)}"
-    try:
+    probe = parent / f"{_PROBE}{secrets.token_hex(4)}"
+    with _told_unwritable(parent):
         fs.replace(probe, b"probe")
         fs.remove_file(probe)
+
+
+@contextmanager
+def _told_unwritable(parent: Path) -> Iterator[None]:
+    try:
+        yield
     except CheckpointError as error:
         raise CheckpointError(parent, f"is not writable: {error.reason}") from error
 
@@ -260,9 +303,12 @@ def _make(fs: FileSystem, parent: Path, run_id: str, record: bytes) -> FileLock:
 
 def _packed(path: Path, record: dict[str, Any]) -> bytes:
     try:
-        return dumps(record)
+        data = dumps(record)
     except FormatError as error:
         raise CheckpointError(path, f"cannot describe the run: {error}") from error
+    if len(data) > MAX_RUN_BYTES:
+        raise CheckpointError(path, f"would have {len(data)} bytes, more than the {MAX_RUN_BYTES} that are read back")
+    return data
 
 
 def _read_record(fs: FileSystem, path: Path) -> dict[str, Any]:
@@ -279,4 +325,6 @@ def _read_record(fs: FileSystem, path: Path) -> dict[str, Any]:
         raise CheckpointError(
             file, f"has format_version {record['format_version']}, this release reads {FORMAT_VERSION}"
         )
+    if not _RUN_ID.fullmatch(record["run_id"]) or not 0 < record["sequence"] <= MAX_SEQUENCE:
+        raise CheckpointError(file, "has an impossible run_id or sequence")
     return record

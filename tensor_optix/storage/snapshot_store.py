@@ -25,6 +25,8 @@ from tensor_optix.storage.file_system import TEMPORARY, FileSystem
 
 TRASH, RETIRED = ".trash-", ".retired-"
 
+MAX_GENERATION = 10**12 - 1
+
 _GENERATION = re.compile(r"[0-9]{12}")
 
 
@@ -88,6 +90,8 @@ class SnapshotStore:
     def quarantine(self, generation: int) -> Path:
         """Move a damaged snapshot out of the way, to ``quarantine/`` beside the store, for a person to look at."""
         folder = self.directory.parent / "quarantine"
+        if self._fs.kind(folder) == "other":
+            raise CheckpointError(folder, "is a link, so nothing is moved there; move it away")
         self._fs.ensure_directory(folder)
         target = folder / f"{self.directory.name}-{generation:012d}-{secrets.token_hex(4)}"
         self._retire(generation, target)
@@ -117,7 +121,10 @@ class SnapshotStore:
     def _next_generation(self) -> int:
         """One more than any number that is, or is known to have been, in use."""
         numbers = [name.removeprefix(RETIRED) for name in self._names() if not name.startswith((TEMPORARY, TRASH))]
-        return 1 + max((int(number) for number in numbers if _GENERATION.fullmatch(number)), default=0)
+        generation = 1 + max((int(number) for number in numbers if _GENERATION.fullmatch(number)), default=0)
+        if generation > MAX_GENERATION:
+            raise CheckpointError(self.directory, "has used up its numbers; choose another directory")
+        return generation
 
     def _retire(self, generation: int, target: Path) -> None:
         """Move a snapshot away, after making sure that its number will not be given out again."""
@@ -132,11 +139,12 @@ class SnapshotStore:
         mark = f"{RETIRED}{generation:012d}"
         if mark not in old_marks:
             self._fs.write_new(self.directory / mark, b"")
-            self._fs.sync_directory(self.directory)
+        self._fs.sync_directory(self.directory)  # also for one that is there: whoever made it may have been killed
         for name in old_marks:
             if name < mark:
                 self._fs.remove_file(self.directory / name)
 
     def _check_number(self, generation: int, meta: dict[str, Any]) -> None:
-        if meta.get("generation") != generation:
+        number = meta.get("generation")
+        if type(number) is not int or number != generation:
             raise CheckpointError(self.path(generation), "holds the snapshot of another generation")

@@ -14,6 +14,7 @@ import numpy as np
 
 FLOAT_MARK = "__float__"  # {"__float__": "nan"}: JSON has no way to write the three floats that are no number
 MAX_DEPTH = 32
+MAX_VALUES = 250_000  # 4 MiB of "{}," would fill 100 MB of memory
 MAX_DIGITS = 100  # the state of NumPy's PCG64 generator holds integers of 39 digits
 
 _SPECIAL_FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -30,15 +31,18 @@ def dumps(value: Any) -> bytes:
     """
     plain = _plain(value, "value", 0)
     try:
-        return json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        data = json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except UnicodeEncodeError as error:
         raise FormatError(f"a text cannot be written as UTF-8: {error.reason}") from error
+    _check_number_of_values(data)
+    return data
 
 
 def loads(data: bytes, max_bytes: int, *, max_depth: int = MAX_DEPTH) -> Any:
     """The value of ``data``. Raises FormatError for anything oversized, ambiguous, too deep or not JSON."""
     if len(data) > max_bytes:
         raise FormatError(f"has {len(data)} bytes, more than the {max_bytes} allowed")
+    _check_number_of_values(data)
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -118,6 +122,13 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> Any:
     if len(value) != 1 or not isinstance(name, str) or name not in _SPECIAL_FLOATS:
         raise FormatError(f"has a {FLOAT_MARK} object that is none of nan, inf, -inf")
     return _SPECIAL_FLOATS[name]
+
+
+def _check_number_of_values(data: bytes) -> None:
+    """Every value but the first of its container follows a comma, so there are at most this many."""
+    n_values = 1 + sum(data.count(mark) for mark in (b",", b"[", b"{"))
+    if n_values > MAX_VALUES:
+        raise FormatError(f"may hold {n_values} values, more than the {MAX_VALUES} allowed; put numbers into arrays")
 
 
 def _check_tree(value: Any, max_depth: int) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tensor_optix.errors import CheckpointError
 from tensor_optix.storage import FileSystem, read_archive, save_archive, write_archive
+from tensor_optix.storage.strict_json import dumps
 
 FS = FileSystem()
 ARRAYS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.array(7), "empty": np.zeros((0, 4), bool)}
@@ -35,6 +36,9 @@ def rewrite_manifest(directory: Path, change: Callable[[dict[str, Any]], Any]) -
     path = directory / "MANIFEST.json"
     manifest = json.loads(path.read_text())
     change(manifest)
+    digest = manifest.pop("sha256")
+    if digest is not None:
+        manifest["sha256"] = hashlib.sha256(dumps(manifest)).hexdigest()
     path.write_text(json.dumps(manifest))
 
 
@@ -135,6 +139,13 @@ LIES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "another shape": lambda m: m["arrays"]["w"].update(shape=[10**13]),
     "another dtype": lambda m: m["arrays"]["w"].update(dtype="I32"),
     "meta is a list": lambda m: m.update(meta=[]),
+    "no hash of its own": lambda m: m.update(sha256=None),
+    "a file that is no object": lambda m: m["files"].append("a"),
+    "a name that is a number": lambda m: m["files"][0].update(name=1),
+    "an array that is no object": lambda m: m["arrays"].update(w=1),
+    "arrays larger than their file": lambda m: m["arrays"]["w"].update(shape=[200, 3]),
+    "a state larger than is read": lambda m: m["files"][1].update(size=5 << 20),
+    "arrays is a list": lambda m: m.update(arrays=[]),
 }
 
 
@@ -143,6 +154,50 @@ def test_a_lying_manifest_is_refused(archive: Path, change: Callable[[dict[str, 
     rewrite_manifest(archive, change)
     with pytest.raises(CheckpointError):
         read_archive(FS, archive)
+
+
+def test_one_flipped_bit_of_the_manifest_is_refused(archive: Path) -> None:
+    path = archive / "MANIFEST.json"
+    data = path.read_bytes()
+    for position in range(len(data)):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+        with pytest.raises(CheckpointError):
+            read_archive(FS, archive)
+
+
+def test_a_manifest_that_is_no_object_is_refused(archive: Path) -> None:
+    (archive / "MANIFEST.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="no JSON object"):
+        read_archive(FS, archive)
+
+
+def test_directories_without_end_are_refused(archive: Path) -> None:
+    (archive / "weights" / Path(*"a" * 40)).mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="nested deeper"):
+        read_archive(FS, archive)
+
+
+def test_an_archive_is_written_into_an_empty_directory_only(archive: Path) -> None:
+    with pytest.raises(CheckpointError, match="not empty"):
+        write_archive(FS, archive, state={}, arrays={}, meta={})
+
+
+@pytest.mark.parametrize("state", ["a" * (5 << 20), [0] * 300_000])
+def test_a_state_that_would_not_be_read_back_is_refused_when_written(tmp_path: Path, state: Any) -> None:
+    with pytest.raises(CheckpointError, match="more than the"):
+        save_archive(FS, tmp_path / "a", state=state, arrays={}, meta={})
+    assert FS.names(tmp_path) == []
+
+
+def test_a_file_that_is_exchanged_between_two_looks_is_refused(archive: Path) -> None:
+    class Exchanged(FileSystem):
+        def size(self, path: Path) -> int:
+            size = super().size(path)
+            path.write_bytes(b"\0" * size)
+            return size
+
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        read_archive(Exchanged(), archive)
 
 
 def test_a_pickle_with_the_right_hash_is_not_run(archive: Path, tmp_path: Path) -> None:
@@ -216,6 +271,16 @@ def test_a_full_disk_is_noticed_before_anything_is_written(tmp_path: Path) -> No
 def test_a_state_that_json_cannot_hold_is_named(tmp_path: Path, state: Any) -> None:
     with pytest.raises(CheckpointError, match=r"state\.json"):
         save_archive(FS, tmp_path / "a", state=state, arrays={}, meta={})
+
+
+def test_what_an_earlier_save_left_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / ".a.unfinished").mkdir()
+    (tmp_path / ".a.unfinished" / "half").write_text("")
+    (tmp_path / ".a.previous").mkdir()
+    save_number(FS, tmp_path / "a", 1)
+    save_number(FS, tmp_path / "a", 2)
+    assert read_archive(FS, tmp_path / "a").state == 2
+    assert FS.names(tmp_path) == ["a"]
 
 
 def save_number(fs: FileSystem, path: Path, number: int) -> None:

@@ -42,6 +42,11 @@ def test_a_name_outside_the_alphabet_is_refused(name: str) -> None:
         pack_arrays({name: np.zeros(1)})
 
 
+def test_a_header_that_could_not_be_read_back_is_refused_when_written() -> None:
+    with pytest.raises(FormatError, match="header of"):
+        pack_arrays({f"{number:0200d}": np.zeros(1) for number in range(20_000)})
+
+
 @pytest.mark.parametrize("array", [np.zeros(1, complex), np.array([object()]), np.array(["a"]), np.zeros(1, "M8[s]")])
 def test_a_dtype_without_a_place_in_the_format_is_refused(array: np.ndarray) -> None:
     with pytest.raises(FormatError, match="dtype"):

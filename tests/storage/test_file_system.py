@@ -1,6 +1,8 @@
 """The door to the disk."""
 
 import errno
+import fcntl
+import hashlib
 import os
 from pathlib import Path
 
@@ -88,6 +90,22 @@ def test_only_a_plain_file_of_modest_size_is_read(tmp_path: Path, make) -> None:
         FileSystem().read(tmp_path / "a", 1000)
 
 
+@pytest.mark.parametrize("make", [make_link, make_hard_link, os.mkfifo])
+def test_only_a_plain_file_is_appended_to_or_locked(tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
+    make(tmp_path / "a")
+    for change in (lambda: FileSystem().append(tmp_path / "a", b"more"), lambda: FileSystem().lock(tmp_path / "a")):
+        with pytest.raises(CheckpointError):
+            change()
+    assert not (tmp_path / "target").exists() or (tmp_path / "target").read_text() == "secret"
+
+
+def test_a_digest_is_that_of_all_chunks(tmp_path: Path) -> None:
+    data = os.urandom((1 << 20) + 5)
+    (tmp_path / "a").write_bytes(data)
+    assert FileSystem().digest(tmp_path / "a", len(data)) == (len(data), hashlib.sha256(data).hexdigest())
+    assert [len(chunk) for chunk in FileSystem().chunks(tmp_path / "a", len(data))] == [1 << 20, 5]
+
+
 def test_missing_directories_are_made_with_their_parents(tmp_path: Path) -> None:
     FileSystem().ensure_directory(tmp_path / "a" / "b")
     FileSystem().ensure_directory(tmp_path / "a" / "b")
@@ -109,3 +127,22 @@ def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
         os._exit(0)
     os.waitpid(child, 0)
     FileSystem().lock(tmp_path / "LOCK").release()
+
+
+def test_a_directory_that_somebody_else_makes_meanwhile_is_fine(tmp_path: Path) -> None:
+    class Late(FileSystem):
+        def make_directory(self, path: Path) -> None:
+            path.mkdir()
+            super().make_directory(path)
+
+    Late().ensure_directory(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_where_directories_cannot_be_locked_there_is_no_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with FileSystem().turn(tmp_path) as is_alone:
+        assert not is_alone

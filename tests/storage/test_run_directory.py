@@ -224,8 +224,12 @@ def test_a_run_can_be_reached_through_a_link(run: RunDirectory, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "change", [{"format_version": 2}, {"sequence": "1"}, {"sequence": True}, {"identity": []}, {"more": 1}]
-)
+    "change",
+    [
+        {"run_id": "../b"}, {"sequence": 0}, {"sequence": 10**99}, {"format_version": 2}, {"sequence": "1"},
+        {"sequence": True}, {"identity": []}, {"more": 1},
+    ],
+)  # fmt: skip
 def test_a_damaged_identity_is_refused_and_does_not_hide_other_runs(
     run: RunDirectory, change: dict[str, Any]
 ) -> None:
@@ -235,3 +239,62 @@ def test_a_damaged_identity_is_refused_and_does_not_hide_other_runs(
     with pytest.raises(TensorOptixError):
         RunDirectory.open(FS, run.path.parent / "b")
     assert latest_run(FS, run.path.parent) == run.path
+
+
+def test_a_parent_whose_numbers_are_used_up_takes_no_more(run: RunDirectory) -> None:
+    record = json.loads((run.path / "run.json").read_text())
+    (run.path / "run.json").write_text(json.dumps({**record, "sequence": 10**12}))
+    with pytest.raises(CheckpointError, match="used up"):
+        RunDirectory.create(FS, run.path.parent, "b", {})
+
+
+def test_what_would_not_be_read_back_is_not_written(run: RunDirectory) -> None:
+    for write in (run.append_metrics, run.append_event, run.update_summary):
+        with pytest.raises(CheckpointError):
+            write({"text": "a" * (5 << 20)})
+    with pytest.raises(CheckpointError, match="cannot describe"):
+        run.update_summary({"a": object()})
+    assert run.read_metrics() == run.read_events() == []
+    assert RunDirectory.open(FS, run.path).summary == {}
+
+
+def test_a_row_longer_than_any_of_ours_is_refused_wherever_it_ends(run: RunDirectory) -> None:
+    (run.path / "metrics.jsonl").write_bytes(b'{"a": 1}\n"' + b"a" * (3 << 20))
+    with pytest.raises(CheckpointError, match="line 2 has more than"):
+        run.read_metrics()
+
+
+def test_rows_come_back_whatever_pieces_they_are_read_in(run: RunDirectory) -> None:
+    rows = [{"text": "a" * n} for n in (900_000, 300_000, 0, 1_000_000)]
+    for row in rows:
+        run.append_metrics(row)
+    assert run.read_metrics() == rows
+
+
+def test_nothing_is_written_through_a_link(run: RunDirectory, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (run.path / "media").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match="is a link"):
+        run.write_bytes("media/progress.png", b"png")
+    assert FS.names(tmp_path / "elsewhere") == []
+
+
+def test_a_run_that_cannot_be_tidied_is_not_locked(run: RunDirectory) -> None:
+    run.release()
+    run.release()
+    (run.path / "metrics.jsonl").mkdir()
+    with pytest.raises(CheckpointError):
+        run.lock()
+    assert not run.is_locked
+
+
+def test_rows_can_be_taken_back_from_a_window_on(run: RunDirectory) -> None:
+    rows: list[dict[str, Any]] = [{"window": 1}, {"window": 2}, {"window": 3}]
+    for row in rows:
+        run.append_metrics(row)
+    run.cut_rows(9)
+    assert run.read_metrics() == rows
+    run.cut_rows(3)
+    run.cut_rows(3)
+    assert run.read_metrics() == rows[:2]
+    assert run.read_events() == []

@@ -229,3 +229,19 @@ def test_foreign_content_is_refused_and_left_alone(store: SnapshotStore, tmp_pat
         with pytest.raises(CheckpointError, match="move"):
             action()
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_store_whose_numbers_are_used_up_takes_no_more(store: SnapshotStore) -> None:
+    commit(store)
+    (store.directory / ".retired-999999999999").write_text("")
+    with pytest.raises(CheckpointError, match="used up"):
+        commit(store)
+    assert store.generations() == [1]
+
+
+@pytest.mark.parametrize("mark", [1, 7])
+def test_a_mark_that_is_there_already_stays(store: SnapshotStore, mark: int) -> None:
+    commit(store)
+    (store.directory / f".retired-{mark:012d}").write_text("")
+    store.remove(1)
+    assert commit(store) == mark + 1

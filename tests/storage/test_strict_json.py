@@ -1,5 +1,6 @@
 """JSON there and back, and bombs."""
 
+import json
 import math
 from typing import Any
 
@@ -32,7 +33,8 @@ def test_numpy_scalars_become_python_values() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [{1: 2}, {"__float__": "nan"}, {"a": {1, 2}}, np.zeros(2), 10**200, "\ud800", {"a": lambda: 0}]
+    "value",
+    [[0] * 300_000, {1: 2}, {"__float__": "nan"}, {"a": {1, 2}}, np.zeros(2), 10**200, "\ud800", {"a": lambda: 0}],
 )
 def test_what_could_not_come_back_is_refused_when_written(value: Any) -> None:
     with pytest.raises(FormatError):
@@ -82,3 +84,12 @@ def test_a_bomb_ends_in_one_error(data: bytes) -> None:
 
 def test_a_surrogate_pair_is_text() -> None:
     assert loads(b'"\\ud834\\udd1e"', LIMIT) == "𝄞"
+
+
+def test_a_value_that_does_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_much(*_: Any, **__: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(json, "loads", too_much)
+    with pytest.raises(FormatError, match="memory"):
+        loads(b"{}", LIMIT)
