@@ -8,7 +8,10 @@ from pathlib import Path
 
 
 class TensorOptixError(Exception):
-    """Base of every error that the package raises on purpose."""
+    """Base of every error that the package raises on purpose. Its text may name files: it cannot steer a terminal."""
+
+    def __str__(self) -> str:
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in super().__str__())
 
 
 class MissingDependency(TensorOptixError, ImportError):

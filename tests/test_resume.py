@@ -162,13 +162,29 @@ def test_committing_never_changes_nothing(kind, uninterrupted, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("kind", AGENTS)
-def test_an_interrupt_in_mid_window_loses_that_window_only(kind, uninterrupted, tmp_path):
+def test_a_window_that_is_collected_again_is_not_kept_twice(kind, tmp_path, monkeypatch):
+    with pytest.raises(Killed):
+        make(kind, tmp_path, callbacks=[KillAfter(0)], max_snapshots=99).run()
+    monkeypatch.setattr(training_states.TrainingStates, "is_due", False)  # the next ones are lost with the process
+    with pytest.raises(Killed):
+        make(kind, tmp_path, callbacks=[KillAfter(4)], max_snapshots=99, resume=True).run()
+    resumed = make(kind, tmp_path, max_snapshots=99, resume=True)
+    resumed.run()
+    windows = [snapshot.episode_id for snapshot in resumed.registry.snapshots if snapshot.episode_id >= 0]
+    assert sorted(windows) == list(range(WINDOWS))
+
+
+@pytest.mark.parametrize("kind", AGENTS)
+@pytest.mark.parametrize("commits", ["at every boundary", "at the signal only"])
+def test_an_interrupt_in_mid_window_loses_that_window_only(kind, commits, uninterrupted, tmp_path, monkeypatch):
+    if commits == "at the signal only":
+        monkeypatch.setattr(training_states.TrainingStates, "is_due", False)
     class Interrupting(gym.Wrapper):
         n = 0
 
         def step(self, action):
-            Interrupting.n += 1
-            if Interrupting.n == 350:
+            self.n += 1
+            if self.n == 350:
                 os.kill(os.getpid(), signal.SIGINT)
             return self.env.step(action)
 
@@ -227,6 +243,13 @@ def test_a_state_that_is_loaded_and_committed_again_is_the_same_state(killed_run
     # nothing is left to do but to commit
     make("torch ppo", killed_run.parent, resume=True, max_episodes=4, callbacks=[LoopCallback()]).run()
     assert comparable(stored(killed_run)) == before
+
+
+def test_the_time_of_the_killed_process_counts(killed_run):
+    earlier = stored(killed_run)["seconds"]
+    resumed = make("torch ppo", killed_run.parent, resume=True, max_episodes=4, evaluation_episodes=0)
+    resumed.run()
+    assert resumed.result.seconds > earlier > 0
 
 
 def test_an_entry_of_the_state_that_is_not_restored_is_noticed(killed_run, uninterrupted, tmp_path, monkeypatch):

@@ -74,5 +74,4 @@ class StopRequests:
         self._by_signal = True
         self.reason = _REASONS[signal.Signals(number)]
         if self._may_leave:
-            self._may_leave = False  # on the way out nothing may be left a second time
             raise WindowAbandoned

@@ -170,3 +170,20 @@ def test_a_rule_of_the_users_own_is_used():
 def test_an_unknown_rule_is_refused():
     with pytest.raises(ConfigError, match="must be None, 'patience' or a ConvergenceRule, got 'patiens'"):
         rule_for(LoopConfig(convergence="patiens"), is_guarded=True)
+
+
+def test_flat_noise_hardly_ever_raises_an_alarm():
+    rng = np.random.default_rng(4)
+    runs = [judge_all(rng.normal(size=300).tolist(), LoopConfig(stuck_after=300)) for _ in range(40)]
+    assert sum(any(judgement.degraded for judgement in run) for run in runs) <= 2
+
+
+def test_after_a_restart_the_ceiling_must_hold_at_two_ticks_again():
+    rule = PatienceRule(LoopConfig())
+    for score in [20.0, 60.0, 150.0, 300.0, 450.0, 500.0]:
+        rule.judge(Tick(score, score))
+    at_the_top = Tick(500.0, 500.0, [EndedEpisode(500.0, truncated=True)] * 20)
+    rule.judge(at_the_top)
+    rule.restart(is_new_agent=False)
+    assert rule.judge(at_the_top).verdict is not Verdict.CEILING
+    assert rule.judge(at_the_top).evidence["ceiling_streak"] == 2

@@ -26,6 +26,7 @@ from tensor_optix import (
     TuningEvidence,
     Verdict,
 )
+from tensor_optix.core import final_evaluation
 from tensor_optix.storage import FileSystem, RunDirectory
 from tests.core.scripted import FirstReward, HookLog, ScriptedAgent, ScriptedPipeline, window_of
 
@@ -278,6 +279,7 @@ def test_a_continuation_is_seeded_from_the_run(build):
 
     assert draw(1) == draw(1)
     assert draw(1) != draw(2)
+    assert None not in draw(1)
     assert len(set(draw(1))) == 2
 
 
@@ -345,14 +347,18 @@ def test_a_fall_waits_until_the_tuner_has_stopped_probing(build):
     assert [entry for entry in log if entry.startswith("on_degradation")] == ["on_degradation 26"]
 
 
-def test_time_between_two_runs_does_not_count(build, monkeypatch):
+def test_the_time_of_two_runs_adds_up_without_the_time_between_them(build):
+    class FiveSecondsLater(LoopCallback):
+        def on_episode_end(self, episode_id, eval_metrics):
+            now[0] += 5
+
     now = [100.0]
-    opt = build([1.0], max_episodes=1)
+    opt = build([1.0], max_episodes=1, callbacks=[FiveSecondsLater()])
     opt._controller._clock._clock = lambda: now[0]
     opt.run()
     now[0] += 1000
     opt.run()
-    assert opt.result.seconds == 0.0
+    assert opt.result.seconds == 10.0
 
 
 def test_a_pipeline_without_more_windows_ends_the_run(build):
@@ -438,6 +444,16 @@ def test_after_a_signal_nothing_is_evaluated(build):
     opt = build([], agent=Interrupted(), pipeline=pipeline, evaluator=ReturnEvaluator())
     opt.run()
     assert not [entry for entry in log if entry.startswith("evaluate")]
+    assert opt.result.notes == ()
+
+
+def test_an_evaluation_begins_no_further_episode_after_too_many_steps(build, monkeypatch):
+    monkeypatch.setattr(final_evaluation, "MAX_EVALUATION_STEPS", 4)
+    pipeline = Evaluable([3], lambda policy: 3.0)
+    opt = build([], pipeline=pipeline, max_episodes=1, evaluation_episodes=9)
+    opt.run()
+    assert len(opt.result.final.returns) == 4
+    assert "the final evaluation ended after 4 episodes, which took 4 steps" in opt.result.notes
 
 
 def test_a_signal_ends_an_evaluation_at_once_and_the_result_stands(build):

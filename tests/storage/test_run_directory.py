@@ -2,6 +2,8 @@
 
 import errno
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -298,3 +300,33 @@ def test_rows_can_be_taken_back_from_a_window_on(run: RunDirectory) -> None:
     run.cut_rows(3)
     assert run.read_metrics() == rows[:2]
     assert run.read_events() == []
+
+
+def test_a_run_json_that_is_no_json_is_refused(run: RunDirectory) -> None:
+    (run.path / "run.json").write_text("{")
+    with pytest.raises(CheckpointError, match="is not JSON"):
+        RunDirectory.open(FS, run.path)
+
+
+def test_a_row_that_is_no_object_is_named(run: RunDirectory) -> None:
+    (run.path / "events.jsonl").write_text("{}\n[]\n")
+    with pytest.raises(CheckpointError, match="line 2 is no JSON object"):
+        run.read_events()
+
+
+def test_without_a_turn_nothing_of_others_is_swept_away(tmp_path: Path) -> None:
+    class NoTurns(FileSystem):
+        @contextmanager
+        def turn(self, path: Path) -> Iterator[bool]:
+            yield False
+
+    leftover = tmp_path / ".tmp-a-00000000"
+    leftover.mkdir()
+    RunDirectory.create(NoTurns(), tmp_path, "a", {}).release()
+    assert leftover.exists()
+
+
+def test_only_what_is_surely_ours_is_swept_away(tmp_path: Path) -> None:
+    (tmp_path / ".tmp-mine-00000000").write_text("a user's file")
+    RunDirectory.create(FS, tmp_path, "a", {}).release()
+    assert FS.names(tmp_path) == [".tmp-mine-00000000", "a"]
