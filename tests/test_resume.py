@@ -22,6 +22,7 @@ from tensor_optix import (
     ConfigError,
     HyperparamSet,
     LoopCallback,
+    NonFiniteError,
     RLOptimizer,
     StopReason,
     TorchPPOAgent,
@@ -77,16 +78,27 @@ class Wandering(BaseOptimizer):
         self.rng.bit_generator.state, self.base, self.told = state["rng"], state["base"], state["told"]
 
 
-def torch_ppo() -> TorchPPOAgent:
+class BlowsUp(TorchPPOAgent):
+    """Its numbers blow up on window 2, after which the loop goes back to the best policy so far."""
+
+    def learn(self, episode_data):
+        diagnostics = super().learn(episode_data)
+        if episode_data.episode_id == 2:
+            raise NonFiniteError("the loss is nan")
+        return diagnostics
+
+
+def torch_ppo(kind: type[TorchPPOAgent] = TorchPPOAgent) -> TorchPPOAgent:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     actor = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 2))
     critic = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 1))
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=1e-3)
-    return TorchPPOAgent(actor, critic, optimizer, HyperparamSet({"n_epochs": 2, "minibatch_size": 32}))
+    return kind(actor, critic, optimizer, HyperparamSet({"n_epochs": 2, "minibatch_size": 32}))
 
 
-AGENTS = {"torch ppo": torch_ppo}  # an agent added to the package joins here with one line
+# an agent added to the package joins here with one line
+AGENTS = {"torch ppo": torch_ppo, "torch ppo that was rolled back": lambda: torch_ppo(BlowsUp)}
 
 
 def make(kind: str, out: Path, **keywords: Any) -> RLOptimizer:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.types import EvalMetrics, LoopState, PolicySnapshot, RunResult
+
+MAX_FAILURES_IN_A_ROW = 3
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,6 @@ class LoopCallback:
     def on_stop(self, result: RunResult) -> None:
         """The run's result is known; before ``on_loop_stop``."""
 
-
     def state_dict(self) -> dict[str, Any]:
         """What an exact continuation of this callback needs, as JSON values and arrays. Default: nothing."""
         return {}
@@ -78,11 +84,84 @@ class LoopCallback:
         """Continue where ``state_dict`` was taken."""
 
 
-class CallbackList:
-    """Calls every callback in the order in which they were added. An error surfaces with the hook's name."""
+class CallbackErrors(ABC):
+    """What becomes of an error in a hook. KeyboardInterrupt and the like never get here."""
 
-    def __init__(self, callbacks: Iterable[LoopCallback] = ()) -> None:
+    @property
+    def health(self) -> Mapping[str, int]:
+        """What was left out, counted. Default: nothing is."""
+        return {}
+
+    def is_disabled(self, callback: LoopCallback, hook: str) -> bool:
+        """True when this hook is not called any more. Default: each one is."""
+        return False
+
+    def succeeded(self, callback: LoopCallback, hook: str) -> None:
+        """The hook returned."""
+
+    @abstractmethod
+    def failed(self, callback: LoopCallback, hook: str, error: Exception) -> bool:
+        """The hook raised; True when the error is to surface."""
+
+
+class SurfacingErrors(CallbackErrors):
+    """The error ends the run."""
+
+    def failed(self, callback: LoopCallback, hook: str, error: Exception) -> bool:
+        return True
+
+
+class ToleratedErrors(CallbackErrors):
+    """The run goes on. The first error of a hook is logged with its traceback, all are counted in ``health``.
+
+    A hook that has failed three times in a row is not called any more, except ``on_loop_stop``.
+    """
+
+    def __init__(self) -> None:
+        self._health: Counter[str] = Counter()
+        self._in_a_row: Counter[tuple[int, str]] = Counter()
+        self._told: set[tuple[int, str]] = set()
+
+    @property
+    def health(self) -> Mapping[str, int]:
+        """``callback_errors`` and ``callback_hooks_disabled``."""
+        return self._health
+
+    def is_disabled(self, callback: LoopCallback, hook: str) -> bool:
+        return hook != "on_loop_stop" and self._in_a_row[id(callback), hook] >= MAX_FAILURES_IN_A_ROW
+
+    def succeeded(self, callback: LoopCallback, hook: str) -> None:
+        self._in_a_row.pop((id(callback), hook), None)
+
+    def failed(self, callback: LoopCallback, hook: str, error: Exception) -> bool:
+        key, name = (id(callback), hook), f"{type(callback).__name__}.{hook}"
+        self._health["callback_errors"] += 1
+        self._in_a_row[key] += 1
+        if key not in self._told:
+            self._told.add(key)
+            _log.error("the callback %s failed, the run goes on", name, exc_info=error)
+        if self._in_a_row[key] == MAX_FAILURES_IN_A_ROW and hook != "on_loop_stop":
+            self._health["callback_hooks_disabled"] += 1
+            _log.error("the callback %s failed %d times in a row and is not called any more", name,
+                       MAX_FAILURES_IN_A_ROW)  # fmt: skip
+        return False
+
+
+class CallbackList:
+    """Calls every callback in the order in which they were added.
+
+    errors: whether an error ends the run. One that does surfaces with the hook's name, after the other callbacks have
+    been called.
+    """
+
+    def __init__(self, callbacks: Iterable[LoopCallback] = (), *, errors: CallbackErrors | None = None) -> None:
         self._callbacks = list(callbacks)
+        self._errors = errors if errors is not None else SurfacingErrors()
+
+    @property
+    def health(self) -> Mapping[str, int]:
+        """Errors that were tolerated, counted."""
+        return self._errors.health
 
     def add(self, callback: LoopCallback) -> None:
         """Append a callback; it is called from the next hook on."""
@@ -90,7 +169,7 @@ class CallbackList:
 
     def state_dict(self) -> dict[str, Any]:
         """The state of every callback, in their order."""
-        return {"callbacks": [callback.state_dict() for callback in self._callbacks]}
+        return {"callbacks": [state or {} for state in self.call("state_dict")]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue every callback; those added since have nothing to load."""
@@ -98,13 +177,30 @@ class CallbackList:
             callback.load_state_dict(own)
 
     def call(self, hook: str, *arguments: Any) -> list[Any]:
-        """Call ``hook`` of each callback; returns what they returned."""
-        return [self._call_one(callback, hook, arguments) for callback in tuple(self._callbacks)]
+        """Call ``hook`` of each callback; returns what they returned, None for one that failed.
 
-    @staticmethod
-    def _call_one(callback: LoopCallback, hook: str, arguments: tuple[Any, ...]) -> Any:
+        Errors that surface: the first one, with a note of the others.
+        """
+        surfacing: list[Exception] = []
+        returned = [self._call_one(callback, hook, arguments, surfacing) for callback in tuple(self._callbacks)]
+        if surfacing:
+            first, *others = surfacing
+            for other in others:
+                first.add_note(f"and {type(other).__name__}: {other}, {other.__notes__[-1]}")
+            raise first
+        return returned
+
+    def _call_one(
+        self, callback: LoopCallback, hook: str, arguments: tuple[Any, ...], surfacing: list[Exception]
+    ) -> Any:
+        if self._errors.is_disabled(callback, hook):
+            return None
         try:
-            return getattr(callback, hook)(*arguments)
-        except Exception as error:
+            returned = getattr(callback, hook)(*arguments)
+        except Exception as error:  # noqa: BLE001 - user code may raise anything; it is counted or raised by ``call``
             error.add_note(f"raised by the callback {type(callback).__name__}.{hook}")
-            raise
+            if self._errors.failed(callback, hook, error):
+                surfacing.append(error)
+            return None
+        self._errors.succeeded(callback, hook)
+        return returned

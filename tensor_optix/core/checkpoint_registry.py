@@ -86,14 +86,18 @@ class CheckpointRegistry:
             return not math.isnan(score)
         return score >= snapshots[self.max_snapshots - 1].eval_metrics.primary_score
 
-    def holds(self, eval_metrics: EvalMetrics, hyperparams: HyperparamSet) -> bool:
-        """True when a snapshot of this window, with this score and these hyperparameters, is there already."""
-        return any(
-            snapshot.episode_id == eval_metrics.episode_id
-            and snapshot.eval_metrics.primary_score == eval_metrics.primary_score
-            and snapshot.hyperparams.params == hyperparams.params
-            for snapshot in self.snapshots
-        )
+    def best_before(self, window: int) -> PolicySnapshot | None:
+        """The best of the policies that earlier windows scored: a resumed run collects some windows again, and what
+        it has not reached yet must not act on it."""
+        return next((snapshot for snapshot in self.snapshots if snapshot.episode_id < window), None)
+
+    def find(self, eval_metrics: EvalMetrics, hyperparams: HyperparamSet) -> PolicySnapshot | None:
+        """The snapshot of this window with this score and these hyperparameters, if there is one already."""
+        wanted = (eval_metrics.episode_id, eval_metrics.primary_score, hyperparams.params)
+        for snapshot in self.snapshots:
+            if (snapshot.episode_id, snapshot.eval_metrics.primary_score, snapshot.hyperparams.params) == wanted:
+                return snapshot
+        return None
 
     # -- saving ------------------------------------------------------------------------------------------------
 
@@ -126,8 +130,10 @@ class CheckpointRegistry:
 
     # -- restoring ---------------------------------------------------------------------------------------------
 
-    def load_best(self, agent: Any) -> PolicySnapshot | None:
+    def load_best(self, agent: Any, *, before_window: int | None = None) -> PolicySnapshot | None:
         """Bring the best policy and its hyperparameters into ``agent``; None when nothing was ever saved.
+
+        before_window: only among those that earlier windows scored.
 
         A damaged snapshot is told, moved to ``quarantine/`` by the run's writer, and the next best one used.
         Raises CheckpointError when every snapshot is damaged or the agent cannot take the policy over,
@@ -136,6 +142,8 @@ class CheckpointRegistry:
         """
         agent = as_agent(agent)
         for snapshot, policy in self._sound_policies():
+            if before_window is not None and snapshot.episode_id >= before_window:
+                continue
             with _all_or_nothing(agent, snapshot):
                 agent.set_hyperparams(snapshot.hyperparams.copy())  # first, because it can be undone in any agent
                 _restore_weights(agent, snapshot, policy)

@@ -145,6 +145,7 @@ class LoopController:
         self._tenure, self._totals, seconds, changes = self._continuity.restore()
         self._clock.start(seconds)
         self._replayed_until = self._parts.files.cut_rows(self._totals.windows)
+        self._best = self._parts.registry.best_before(self._totals.windows)
         self._closing.notes.extend(f"resumed, but not bit for bit: {change}" for change in changes)
         self._announcer.decided("resumed", f"goes on with window {self._totals.windows}", self._standing())
 
@@ -254,11 +255,11 @@ class LoopController:
         registry, before, tenure = self._parts.registry, self._best, self._tenure
         if metrics is None or not registry.would_keep(metrics.primary_score):
             return
-        if window.number < self._replayed_until and registry.holds(metrics, tenure.made_by):
-            return
-        snapshot = self._guard.attempt(lambda: registry.save(tenure.agent, metrics, tenure.made_by))
+        is_again = window.number < self._replayed_until
+        snapshot = registry.find(metrics, tenure.made_by) if is_again else None
+        snapshot = snapshot or self._guard.attempt(lambda: registry.save(tenure.agent, metrics, tenure.made_by))
         if snapshot is not None:
-            self._best = registry.best
+            self._best = registry.best_before(window.number + 1) if is_again else registry.best
             self._announcer.kept(snapshot, before, window)
 
     def _dormancy(self, window: Window) -> Ending | None:
@@ -303,7 +304,7 @@ class LoopController:
         if best is None or totals.rollbacks >= MAX_ROLLBACKS:
             raise error
         totals.rollbacks += 1
-        self._parts.registry.load_best(agent)
+        self._parts.registry.load_best(agent, before_window=totals.windows + 1)
         params = agent.get_hyperparams().params
         if "learning_rate" in params:
             lower = params["learning_rate"] / 2**totals.rollbacks  # the snapshot brought its own rate back
@@ -338,6 +339,7 @@ class LoopController:
         parts, closing = self._parts, self._closing
         self._keep(closing.score_of_last_policy(self._tenure), self._standing())
         closing.restore(parts.registry)
+        self._best = parts.registry.best
         self.result = closing.result(
             ending, self._standing(), self._totals.judgement, self._best,
             run_dir=parts.files.path, commits=self._guard.health,

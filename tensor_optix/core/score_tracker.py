@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -70,20 +70,44 @@ class ScoreTracker:
 def present(metrics: Any, *, evaluator: BaseEvaluator) -> EvalMetrics | None:
     """What an evaluator returned, in plain types; None when it holds no score: no number, or not a finite one.
 
-    Raises ConfigError when it returned something else altogether.
+    Raises ConfigError when it returned something else altogether, or metrics that are no numbers.
     """
     if metrics is None:
         return None
+    name = type(evaluator).__name__
     if not isinstance(metrics, EvalMetrics):
         raise ConfigError(
-            f"{type(evaluator).__name__} must return EvalMetrics or None, got {type(metrics).__name__}: "
+            f"{name} must return EvalMetrics or None, got {type(metrics).__name__}: "
             "wrap the number as EvalMetrics(primary_score=..., metrics={}, episode_id=...)"
         )
-    score = metrics.primary_score
-    if np.ndim(score) != 0 or not isinstance(score, int | float | np.generic | np.ndarray):
+    score = _number(metrics.primary_score)
+    if score is None or not math.isfinite(score):
+        return None
+    if not isinstance(metrics.metrics, Mapping):
+        raise ConfigError(f"{name} must return metrics as a dict, got {metrics.metrics!r}")
+    measured = {str(key): _number(value) for key, value in metrics.metrics.items()}
+    window, timestamp = _number(metrics.episode_id), _number(metrics.timestamp)
+    if odd := [key for key, value in measured.items() if value is None]:
+        raise ConfigError(
+            f"{name} must return metrics that are one number each, which {', '.join(map(repr, odd))} are not: "
+            "give a mean, or an entry for each number"
+        )
+    if window is None or not window.is_integer() or timestamp is None:
+        raise ConfigError(
+            f"{name} must return the window's number and a time in seconds, "
+            f"got episode_id={metrics.episode_id!r} and timestamp={metrics.timestamp!r}"
+        )
+    numbers = {key: value for key, value in measured.items() if value is not None}
+    return EvalMetrics(score, numbers, int(window), timestamp)
+
+
+def _number(value: Any) -> float | None:
+    """``value`` as a plain float; None for text, for what is complex, for several numbers and the like."""
+    if isinstance(value, str | bytes | complex) or np.ndim(value) != 0:
+        return None
+    if isinstance(value, np.generic | np.ndarray) and value.dtype.kind not in "biuf":
         return None
     try:
-        number = float(score)
-    except (TypeError, ValueError):
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
-    return dataclasses.replace(metrics, primary_score=number) if math.isfinite(number) else None

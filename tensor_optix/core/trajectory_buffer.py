@@ -52,7 +52,14 @@ def compute_gae(
     end[last_rows] = True
     delta = reward + gamma * np.where(cut, 0.0, successor) - value  # not a product: NaN · 0 is NaN
     advantage = np.array(_discounted_sums(delta, gamma * gae_lambda * ~end))
-    return advantage.astype(np.float32), (advantage + value).astype(np.float32)
+    return _float32(advantage), _float32(advantage + value)
+
+
+def _float32(x: np.ndarray) -> np.ndarray:
+    """``x`` in float32; what is too large for it becomes its largest number, and not infinite."""
+    limit = float(np.finfo(np.float32).max)
+    narrow: np.ndarray = np.clip(x, -limit, limit).astype(np.float32)
+    return narrow
 
 
 def _named(**arrays: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

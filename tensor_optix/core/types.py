@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any
@@ -131,8 +131,8 @@ class EpisodeData:
         the row's own observation: exact after termination, where no value is bootstrapped, and V(s) in place of
         V(s') after truncation.
         """
-        observations = np.asarray(self.observations)
-        return np.stack([self._successor(int(row), observations) for row in self.boundary_rows])
+        observations, rows = np.asarray(self.observations), self.boundary_rows
+        return np.stack([self._successor(int(row), observations) for row in rows]) if len(rows) else observations[:0]
 
     @property
     def next_observations(self) -> np.ndarray:
@@ -142,12 +142,49 @@ class EpisodeData:
         successors[self.boundary_rows] = self.boundary_observations
         return successors
 
+    def for_reading(self) -> EpisodeData:
+        """The same window for somebody who only looks at it: whatever is done to it, this one stays as it is.
+
+        Its arrays are views that refuse to be written to, its lists are copies (the infos in them are shared).
+        """
+        return replace(
+            self,
+            observations=_read_only(self.observations),
+            actions=_read_only(self.actions),
+            extras={name: _read_only(column) for name, column in self.extras.items()},
+            final_observations={row: _read_only(observation) for row, observation in self.final_observations.items()},
+            final_obs=_read_only(self.final_obs),
+            metadata=dict(self.metadata),
+            **{name: _copied(getattr(self, name)) for name in _LISTS},
+        )
+
     def _successor(self, row: int, observations: np.ndarray) -> Any:
         if row in self.final_observations:
             return np.asarray(self.final_observations[row])
         if row == self.length - 1 and self.final_obs is not None:
             return np.asarray(self.final_obs)
         return observations[row]
+
+
+_LISTS = (
+    "rewards", "terminated", "truncated", "infos", "values", "log_probs", "episode_starts", "segments",
+    "episode_returns", "episode_lengths", "episode_ends",
+)  # fmt: skip
+
+
+def _read_only(column: Any) -> Any:
+    """A view of an array, or of each array of a list, that cannot be written through."""
+    if isinstance(column, list):
+        return [_read_only(row) for row in column]
+    if not isinstance(column, np.ndarray):
+        return column
+    view = column.view()
+    view.flags.writeable = False
+    return view
+
+
+def _copied(column: Any) -> Any:
+    return list(column) if isinstance(column, list) else _read_only(column)
 
 
 @dataclass
