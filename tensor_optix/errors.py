@@ -11,7 +11,7 @@ class TensorOptixError(Exception):
     """Base of every error that the package raises on purpose. Its text may name files: it cannot steer a terminal."""
 
     def __str__(self) -> str:
-        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in super().__str__())
+        return "".join(_shown(character) for character in super().__str__())
 
 
 class MissingDependency(TensorOptixError, ImportError):
@@ -50,6 +50,12 @@ class ArchitectureMismatch(CheckpointError, RuntimeError):
 
 class NonFiniteError(TensorOptixError, ArithmeticError):
     """A loss, a gradient or a weight became NaN or infinite."""
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character in "\n\r\t" else ascii(character)[1:-1]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from tensor_optix.core.base_agent import BaseAgent, as_agent
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline
-from tensor_optix.core.callbacks import CallbackList, LoopCallback
+from tensor_optix.core.callbacks import CallbackList, LoopCallback, ToleratedErrors
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.convergence import rule_for
 from tensor_optix.core.evaluators import ReturnEvaluator
@@ -40,7 +40,8 @@ class RLOptimizer:
     pipeline: where experience comes from; the agent is attached to it.
     evaluator: scores policies (default: mean return of finished env episodes).
     optimizer: tunes hyperparameters while training goes on (default: none does).
-    callbacks: LoopCallback objects; more with ``add_callback``.
+    callbacks: LoopCallback objects; more with ``add_callback``. tolerate_callback_errors: log and count their errors
+        instead of ending the run; a hook that fails three times in a row is not called again.
     checkpoint_dir: parent directory; this run writes to ``<checkpoint_dir>/<run_id>/``, other runs are never read.
     max_snapshots: how many of the best policies to keep on disk.
     registry: where snapshots go, if not into the run's own directory; what it holds takes part in the choice of the
@@ -63,6 +64,7 @@ class RLOptimizer:
         optimizer: BaseOptimizer | None = None,
         *,
         callbacks: Iterable[LoopCallback] | None = None,
+        tolerate_callback_errors: bool = False,
         checkpoint_dir: str | Path = "./checkpoints",
         max_snapshots: int = 10,
         registry: CheckpointRegistry | None = None,
@@ -106,7 +108,7 @@ class RLOptimizer:
             registry=self.registry,
             streams=streams,
             files=files,
-            callbacks=CallbackList(callbacks or ()),
+            callbacks=CallbackList(callbacks or (), errors=ToleratedErrors() if tolerate_callback_errors else None),
             reporters=(*([LineReporter(sys.stdout)] if verbose else ()), *reporters),
             is_resuming=bool(resume),
         )

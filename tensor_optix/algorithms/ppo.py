@@ -21,6 +21,9 @@ from tensor_optix.errors import CheckpointError, ConfigError
 from tensor_optix.storage.archive import read_archive, save_archive
 from tensor_optix.storage.file_system import FileSystem
 
+MAX_RETURN = 1e15
+"""Targets of the critic end here: their squares, summed over a minibatch, are still finite in float32."""
+
 
 class PPOAgent(BaseAgent):
     """Acts with the network "actor" (logits of the actions), judges with "critic" (one value); both in ``learner``.
@@ -78,8 +81,8 @@ class PPOAgent(BaseAgent):
         """Several epochs of minibatch updates on one window.
 
         Returns policy_loss, value_loss, entropy, approx_kl, clip_fraction and grad_norm (means over the last
-        epoch), explained_var (of the values with which the window was collected) and n_updates; only the last of
-        them for an empty window.
+        epoch), explained_var (of the values with which the window was collected), n_updates and skipped_updates
+        (whose loss or gradient was not finite); only n_updates for an empty window.
         """
         if episode_data.length == 0:
             return {"n_updates": 0}
@@ -90,7 +93,11 @@ class PPOAgent(BaseAgent):
         }
         estimates = self._learner.evaluate(ppo_estimates, window)
         advantages, returns = self._advantages_and_returns(episode_data, estimates["value"])
-        window |= {"log_prob": estimates["log_prob"], "advantage": _normalised(advantages), "return": returns}
+        window |= {
+            "log_prob": estimates["log_prob"],
+            "advantage": _normalised(advantages),
+            "return": np.clip(returns, -MAX_RETURN, MAX_RETURN),
+        }
         rows = minibatch_rows(
             episode_data.length, params["minibatch_size"], params["n_epochs"], self._streams.stream("minibatches")
         )
@@ -221,18 +228,24 @@ class PPOAgent(BaseAgent):
 def _stored_networks(path: str) -> NetworkState:
     archive = read_archive(FileSystem(), Path(path))
     try:
-        networks: NetworkState = join_state(archive.state, archive.arrays)["networks"]
-    except (KeyError, TypeError) as error:
+        stored = join_state(archive.state, archive.arrays)["networks"]
+        networks: NetworkState = {name: dict(parameters) for name, parameters in stored.items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(path, "holds no weights of networks") from error
+    if not all(isinstance(array, np.ndarray) for parameters in networks.values() for array in parameters.values()):
+        raise CheckpointError(path, "holds something other than arrays where weights should be")
     return networks
 
 
 def _normalised(x: np.ndarray) -> np.ndarray:
-    normalised: np.ndarray = (x - x.mean()) / (x.std() + 1e-8)
+    """Mean 0 and deviation 1, [T] in float32; by way of float64, in which the squares of any float32 are finite."""
+    wide = x.astype(np.float64)
+    normalised: np.ndarray = ((wide - wide.mean()) / (wide.std() + 1e-8)).astype(np.float32)
     return normalised
 
 
 def _explained_variance(values: np.ndarray, returns: np.ndarray) -> float:
     """1 - Var[R - V] / Var[R]: 1 is perfect, 0 no better than a constant; 0 where the returns do not vary."""
-    variance = float(np.var(returns))
-    return 1.0 - float(np.var(returns - values)) / variance if variance > 0.0 else 0.0
+    wide = returns.astype(np.float64)
+    variance = float(np.var(wide))
+    return 1.0 - float(np.var(wide - values)) / variance if variance > 0.0 else 0.0

@@ -13,7 +13,7 @@ except ModuleNotFoundError as error:
     raise missing("torch") from error
 
 from tensor_optix.algorithms.ppo import PPOAgent
-from tensor_optix.backends.torch_backend import TorchLearner, chosen_device
+from tensor_optix.backends.torch_backend import TorchLearner, chosen_device, move_networks
 from tensor_optix.core.types import HyperparamSet
 
 
@@ -46,6 +46,8 @@ class TorchPPOAgent(PPOAgent):
         device: str = "auto",
     ) -> None:
         self.device = chosen_device(device)
-        self.actor = self._actor = actor.to(self.device)
-        self.critic = self._critic = critic.to(self.device)
-        super().__init__(TorchLearner({"actor": actor, "critic": critic}, optimizer, self.device), hyperparams)
+        self.actor = self._actor = actor
+        self.critic = self._critic = critic
+        networks = {"actor": actor, "critic": critic}
+        move_networks(networks, self.device)
+        super().__init__(TorchLearner(networks, optimizer, self.device), hyperparams)

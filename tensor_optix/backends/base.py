@@ -115,9 +115,10 @@ class Learner(ABC):
 
         rows: int64 [E, M, B]. Gradients are clipped to the global norm ``max_grad_norm``. ``rng`` gives one seed to
         whatever the networks draw themselves (dropout).
-        Returns the loss's metrics and ``grad_norm`` (before clipping), each the mean over the M updates of the last
-        epoch, and ``n_updates``.
-        Raises NonFiniteError, before that update is made, when a loss or a gradient is not finite.
+        An update whose loss or gradient is not finite is skipped and leaves weights, buffers and moments as they are.
+        Returns the loss's metrics and ``grad_norm`` (before clipping), each the mean over the updates made in the
+        last epoch (absent if there are none), ``n_updates`` made and ``skipped_updates``.
+        Raises NonFiniteError at the fifth skipped update in a row, counted across calls.
         """
 
     @abstractmethod

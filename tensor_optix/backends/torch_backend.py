@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -15,8 +14,8 @@ from torch import Tensor, nn
 from tensor_optix.backends.base import Estimate, Learner, Loss, NetworkState, differences, summary
 from tensor_optix.backends.numpy_backend import HostMLP
 from tensor_optix.backends.torch_host import dense_layers, host_mlp
-from tensor_optix.backends.torch_steps import FlatAdamStep, PlainStep, Step
-from tensor_optix.errors import ArchitectureMismatch, ConfigError, NonFiniteError
+from tensor_optix.backends.torch_updates import Updates
+from tensor_optix.errors import ArchitectureMismatch, ConfigError
 
 
 class TorchOps:
@@ -73,6 +72,8 @@ class TorchOps:
 
 OPS = TorchOps()
 
+TRAINABLE_DTYPES = (torch.float32, torch.float64)
+
 _SHAPED_LIKE_THE_PARAMETER = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "sum")
 
 
@@ -83,12 +84,24 @@ def chosen_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def move_networks(networks: Mapping[str, nn.Module], device: torch.device) -> None:
+    """Put all of them on ``device``. Raises ConfigError where a parameter has no data to move."""
+    if any(tensor.is_meta for module in networks.values() for tensor in _named_tensors(module).values()):
+        raise ConfigError(
+            f"networks with parameters on meta cannot be moved to {device} ({_parameters_by(networks, 'device')}): "
+            "give those their weights first (module.to_empty, then load_state_dict)"
+        )
+    for module in networks.values():
+        module.to(device)
+
+
 class TorchLearner(Learner):
     """Trains modules. An exact Adam or AdamW on the CPU is stepped on flat buffers, any other optimizer as it is.
 
-    networks: modules by name, on ``device`` already (a trunk may be shared between them).
-    Raises ConfigError for a recurrent network, and when the optimizer holds no parameter of a network that has some
-    to train.
+    networks: modules by name, on ``device`` already (a trunk may be shared between them); all in float32 or all in
+    float64.
+    Raises ConfigError for a recurrent network, for parameters on another device or of other types, and when the
+    optimizer holds no parameter of a network that has some to train.
     """
 
     def __init__(
@@ -98,6 +111,9 @@ class TorchLearner(Learner):
         self.optimizer = optimizer
         self.device = torch.device(device)
         self._hosts: dict[str, tuple[tuple[int, ...], HostMLP]] = {}
+        self._skipped_in_a_row = 0
+        _require_device(self.networks, self.device)
+        self._dtype = _common_dtype(self.networks)
         trained = {parameter for group in optimizer.param_groups for parameter in group["params"]}
         for name, module in self.networks.items():
             _refuse_recurrent(name, module)
@@ -156,31 +172,21 @@ class TorchLearner(Learner):
         rng: np.random.Generator,
     ) -> dict[str, float]:
         n_epochs, n_minibatches, _ = rows.shape
-        n_updates = n_epochs * n_minibatches
+        first_of_last_epoch = (n_epochs - 1) * n_minibatches
         last_epoch: list[dict[str, Any]] = []
-        step: Step = PlainStep(self.optimizer)
+        updates = Updates(self.optimizer, self.networks.values(), skipped_before=self._skipped_in_a_row)
         with self._module_randomness(int(rng.integers(2**63))):
             try:
                 for number, batch in enumerate(_minibatches(self._tensors(data), torch.from_numpy(rows))):
-                    if number == 1:
-                        step = FlatAdamStep.bound_to(self.optimizer) or step
-                    step.zero_grad()
-                    value, metrics = loss(OPS, self.networks, batch, scalars)
-                    value.backward()
-                    norm, loss_value = step.clip(max_grad_norm), float(value.detach())
-                    if not (math.isfinite(norm) and math.isfinite(loss_value)):
-                        raise NonFiniteError(
-                            f"update {number + 1} of {n_updates}: the loss is {loss_value} and the gradient's norm "
-                            f"{norm}; look for extreme rewards or observations, or lower learning_rate"
-                        )
-                    step.apply()
-                    if number >= n_updates - n_minibatches:
-                        last_epoch.append({name: metric.detach() for name, metric in metrics.items()})
-                        last_epoch[-1]["grad_norm"] = torch.tensor(norm)
+                    metrics = updates.attempt(partial(loss, OPS, self.networks, batch, scalars), max_grad_norm)
+                    if metrics and number >= first_of_last_epoch:
+                        last_epoch.append(metrics)
             finally:
-                step.finish()
-        means = {name: float(torch.stack([m[name] for m in last_epoch]).mean()) for name in last_epoch[0]}
-        return {**means, "n_updates": n_updates}
+                updates.finish()
+                self._skipped_in_a_row = updates.skipped_in_a_row
+        names = last_epoch[0] if last_epoch else {}
+        means = {name: float(torch.stack([metrics[name] for metrics in last_epoch]).mean()) for name in names}
+        return {**means, "n_updates": updates.n_made, "skipped_updates": updates.n_skipped}
 
     def loss_and_gradients(
         self, loss: Loss, data: Mapping[str, np.ndarray], scalars: Mapping[str, float]
@@ -213,7 +219,10 @@ class TorchLearner(Learner):
             for name, parameter in self._named_optimized()
             if parameter in self.optimizer.state
         }
-        return {"networks": self._network_state(), "optimizer": {"type": self._optimizer_type, "moments": moments}}
+        optimizer = {
+            "type": self._optimizer_type, "moments": moments, "skipped_in_a_row": self._skipped_in_a_row,
+        }  # fmt: skip
+        return {"networks": self._network_state(), "optimizer": optimizer}
 
     def load_state_dict(self, state: Mapping[str, Any], *, source: str = "the given state") -> None:
         if wrong := differences(self._network_state(), state["networks"]):
@@ -226,6 +235,7 @@ class TorchLearner(Learner):
         if moments is not None:
             groups = self.optimizer.state_dict()["param_groups"]
             self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+            self._skipped_in_a_row = int(state["optimizer"].get("skipped_in_a_row", 0))
 
     def perturb(self, noise_scale: float, rng: np.random.Generator) -> None:
         unique = dict.fromkeys(p for module in self.networks.values() for p in module.parameters())
@@ -282,7 +292,7 @@ class TorchLearner(Learner):
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         shared = torch.from_numpy(array) if array.flags.writeable else torch.tensor(array)
-        return shared.to(self.device)
+        return shared.to(self.device, self._dtype if shared.is_floating_point() else None)
 
     @contextmanager
     def _module_randomness(self, seed: int) -> Iterator[None]:
@@ -320,6 +330,37 @@ def _evaluation_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def _require_device(networks: Mapping[str, nn.Module], device: torch.device) -> None:
+    for module in networks.values():
+        for tensor in _named_tensors(module).values():
+            if tensor.device.type != device.type or device.index not in (None, tensor.device.index):
+                raise ConfigError(
+                    f"all networks must be on {device} ({_parameters_by(networks, 'device')}): "
+                    f"move them with module.to({str(device)!r})"
+                )
+
+
+def _common_dtype(networks: Mapping[str, nn.Module]) -> torch.dtype:
+    """What the networks compute in. Raises ConfigError unless it is one of ``TRAINABLE_DTYPES``."""
+    parameters = [parameter for module in networks.values() for parameter in module.parameters()]
+    dtypes = {p.dtype for p in parameters if p.is_floating_point() or p.is_complex()} or {torch.float32}
+    if len(dtypes) > 1 or not dtypes <= set(TRAINABLE_DTYPES):
+        raise ConfigError(
+            f"the networks must be all in float32 or all in float64 ({_parameters_by(networks, 'dtype')}): "
+            "convert them with module.float()"
+        )
+    return dtypes.pop()
+
+
+def _parameters_by(networks: Mapping[str, nn.Module], attribute: str) -> str:
+    """The parameters and buffers on each device, or of each type: ``"cpu: actor.weight; meta: critic.weight"``."""
+    names: dict[str, list[str]] = {}
+    for network, module in networks.items():
+        for key, tensor in _named_tensors(module).items():
+            names.setdefault(str(getattr(tensor, attribute)), []).append(f"{network}.{key}")
+    return "; ".join(f"{where}: {summary(found).replace(';', ',')}" for where, found in names.items())
 
 
 def _refuse_recurrent(name: str, module: nn.Module) -> None:

@@ -80,7 +80,7 @@ class Closing:
         best: PolicySnapshot | None,
         *,
         run_dir: Path,
-        commits: Mapping[str, int],
+        counts: Mapping[str, int],
     ) -> RunResult:
         """What is known before the final evaluation."""
         return RunResult(
@@ -97,7 +97,7 @@ class Closing:
             best_snapshot=best,
             seed=self._streams.seed,
             notes=self._notes(),
-            health={**self._pipeline.health, **commits},
+            health={**self._pipeline.health, **counts},
             resume=resume_level(self._agent, self._pipeline),
         )
 

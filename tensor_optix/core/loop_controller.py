@@ -225,7 +225,7 @@ class LoopController:
     def _score(self, data: EpisodeData) -> EvalMetrics | None:
         evaluator, diagnostics = self._parts.evaluator, self._tenure.diagnostics
         try:
-            metrics = present(evaluator.score(data, diagnostics), evaluator=evaluator)
+            metrics = present(evaluator.score(data.for_reading(), diagnostics), evaluator=evaluator)
         except LookupError as error:
             if not diagnostics:
                 error.add_note("no learn call has made this policy yet: its train_diagnostics are empty")
@@ -342,7 +342,7 @@ class LoopController:
         self._best = parts.registry.best
         self.result = closing.result(
             ending, self._standing(), self._totals.judgement, self._best,
-            run_dir=parts.files.path, commits=self._guard.health,
+            run_dir=parts.files.path, counts={**self._guard.health, **parts.callbacks.health},
         )  # fmt: skip
         parts.files.finished(self.result)
         self.result = closing.evaluated(self.result, self._config.evaluation_episodes, self._clock)

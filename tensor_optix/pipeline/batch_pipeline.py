@@ -18,6 +18,7 @@ from tensor_optix.errors import ConfigError, EnvError
 from tensor_optix.pipeline.actions import ToEnvAction, action_converter
 from tensor_optix.pipeline.env_runner import EnvRunner
 from tensor_optix.pipeline.environments import Env, env_source
+from tensor_optix.pipeline.nonfinite import DroppedSteps, NonFiniteReading, on_nonfinite_named
 from tensor_optix.pipeline.window_rows import WindowRows
 
 logger = logging.getLogger(__name__)
@@ -41,8 +42,13 @@ class BatchPipeline(BasePipeline):
     A new ``episodes()`` goes on in the env episode that the last one left open. A window that an exception broke
     off is dropped, and the next one starts from a reset.
 
-    health: what was repaired or cut, counted ("env_rebuilt", "evaluation_cut", "resume_mismatch",
-    "resume_too_long").
+    on_nonfinite: what becomes of a reward or an observation that is NaN or infinite. "drop_episode": the step is left
+    out, and the env episode ends before it as truncated, without a return (more than 100 of the last 10,000 steps:
+    NonFiniteError). "raise": NonFiniteError at the first one. "clip": NaN becomes 0, infinity the space's bound, or
+    a million where it has none. In no case does the agent, the data or the score see such a number.
+
+    health: what was repaired or cut, counted ("env_rebuilt", "nonfinite_steps", "out_of_space_observations" (finite
+    ones, which are passed on), "evaluation_cut", "resume_mismatch", "resume_too_long").
     """
 
     def __init__(
@@ -53,9 +59,12 @@ class BatchPipeline(BasePipeline):
         *,
         env_id: str | None = None,
         n_steps: int | None = None,
+        on_nonfinite: str = "drop_episode",
     ) -> None:
         self.window_size = _window_size(window_size, n_steps)
         self._health: Counter[str] = Counter()
+        self._on_nonfinite = on_nonfinite_named(on_nonfinite, self._health)
+        self._dropped = DroppedSteps(self._health)
         self._source = env_source(env, env_id)
         self._agent: BaseAgent | None = None if agent is None else as_agent(agent)
         self._streams = RandomStreams(fresh_seed())
@@ -138,7 +147,8 @@ class BatchPipeline(BasePipeline):
         """Complete env episodes, one per seed; the same seeds give the same data.
 
         They run on an environment of their own. A handed-over environment that cannot be cloned gives None while
-        windows are collected from it, and serves itself otherwise; collecting then starts from a reset.
+        windows are collected from it, and serves itself otherwise; collecting then starts from a reset. An env
+        episode that breaks off at a number that is not finite has no return; None if nothing else was seen.
         """
         if not seeds:
             raise ConfigError("evaluate needs at least one seed, got none")
@@ -150,13 +160,19 @@ class BatchPipeline(BasePipeline):
         rows = self._rows(self.window_size)
         try:
             for number, seed in enumerate(seeds):
-                runner.reset(seed=int(seed), episode=number)
-                self._complete_episode(runner, rows, agent, to_env, int(seed), deterministic)
+                try:
+                    runner.reset(seed=int(seed), episode=number)
+                    self._complete_episode(runner, rows, agent, to_env, int(seed), deterministic)
+                except NonFiniteReading as reading:
+                    rows.cut_episode()
+                    self._dropped.tell(reading)
         except EnvError:
             self._close_evaluation_env()
             raise
         finally:
             runner.close_episode()
+        if not rows.length:
+            return None
         return rows.episode_data(0, None, seeds=[int(seed) for seed in seeds], deterministic=deterministic)
 
     def state_dict(self) -> dict[str, Any]:
@@ -168,6 +184,7 @@ class BatchPipeline(BasePipeline):
             "env_episodes": self._env_episodes,
             "failures_in_a_row": self._failures_in_a_row,
             "health": dict(self._health),
+            "dropped": self._dropped.state_dict(),
             "open_episode": self._training.state_dict() if self._training is not None else None,
         }
 
@@ -180,10 +197,13 @@ class BatchPipeline(BasePipeline):
         self._windows = state["windows"]
         self._env_episodes = state["env_episodes"]
         self._failures_in_a_row = state["failures_in_a_row"]
-        self._health = Counter(state["health"])
         self._runner().close_episode()
-        if state["open_episode"] is not None:
-            self._resume(state["open_episode"])
+        problem = self._resume(state["open_episode"]) if state["open_episode"] is not None else None
+        self._dropped.load_state_dict(state["dropped"])
+        self._health.clear()  # what happened while playing again was counted the first time
+        self._health.update(state["health"])
+        if problem is not None:
+            self._health[problem] += 1
 
     # -- besides -----------------------------------------------------------------------------------------------
 
@@ -223,45 +243,47 @@ class BatchPipeline(BasePipeline):
     def _collect_window(self) -> EpisodeData:
         runner, agent, rng = self._runner(), self._attached_agent(), self._streams.stream("acting")
         to_env = self.to_env_action
-        if not runner.is_open:
-            runner = self._begin_episode()
         rows, steps_before = self._rows(self.window_size), runner.steps
         while rows.length < self.window_size:
-            actions, extras = agent.act_batch(rows.observe(runner.observation), rng=rng)
-            env_action = to_env(actions[0])
             try:
-                observation, reward, terminated, truncated, info = runner.step(env_action)
+                if not runner.is_open:
+                    self._begin_episode(runner)
+                actions, extras = agent.act_batch(rows.observe(runner.observation), rng=rng)
+                observation, reward, terminated, truncated, info = runner.step(to_env(actions[0]))
             except EnvError as error:
-                rows.cut_episode(runner.copied(runner.observation))
+                rows.cut_episode()
                 steps_before = steps_before if rows.length else 0
-                runner = self._replace_env(error)
+                runner = self._after_failure(error, self._windows * self.window_size + rows.length)
                 continue
             rows.add(actions, extras, reward, terminated, truncated, info)
             if terminated or truncated:
                 rows.end_episode(runner.copied(observation), runner.episode_return, runner.steps)
                 self._failures_in_a_row = 0
                 runner.close_episode()
-                if rows.length < self.window_size:
-                    runner = self._begin_episode()
         next_observation = runner.copied(runner.observation) if runner.is_open else None
         runner.observation = next_observation
         self._windows += 1
-        return rows.episode_data(self._windows - 1, next_observation, env_episode_steps_before=steps_before)
+        data = rows.episode_data(self._windows - 1, next_observation, env_episode_steps_before=steps_before)
+        self._count_outside(runner, data.observations)
+        return data
 
-    def _begin_episode(self) -> EnvRunner:
-        """The runner after a reset; another one where the environment had to be built anew."""
-        runner, number = self._runner(), self._env_episodes
+    def _begin_episode(self, runner: EnvRunner) -> None:
+        number = self._env_episodes
         self._env_episodes += 1
-        try:
-            runner.reset(seed=self._reset_seed(number), episode=number)
-        except EnvError as error:
-            return self._replace_env(error)
-        return runner
+        runner.reset(seed=self._reset_seed(number), episode=number)
 
-    def _replace_env(self, error: EnvError) -> EnvRunner:
-        """A fresh environment after its reset, for one that failed; raises ``error`` where that is no remedy."""
+    def _after_failure(self, error: EnvError, step: int) -> EnvRunner:
+        """The runner to go on with, from a reset; raises where there is no remedy. step: how many came before."""
+        self._runner().close_episode()
+        if isinstance(error, NonFiniteReading):
+            self._dropped.add(step, error)
+        else:
+            self._replace_env(error)
+        return self._runner()
+
+    def _replace_env(self, error: EnvError) -> None:
+        """Give the environment up, so that a fresh one is built; raises ``error`` where that is no remedy."""
         runner = self._runner()
-        runner.close_episode()
         is_its_own_error = error.__cause__ is not None
         if not (self._source.is_rebuildable and is_its_own_error and self._failures_in_a_row < MAX_FAILURES_IN_A_ROW):
             raise error
@@ -271,22 +293,31 @@ class BatchPipeline(BasePipeline):
                        MAX_FAILURES_IN_A_ROW)  # fmt: skip
         self._source.release(runner.env)
         self._training = None
-        return self._begin_episode()
 
-    def _resume(self, open_episode: dict[str, Any]) -> None:
+    def _count_outside(self, runner: EnvRunner, observations: np.ndarray) -> None:
+        """Observations that leave their space are passed on (many environments have some), but not silently."""
+        n_outside = runner.bounds.n_outside(observations) if runner.is_bounded else 0
+        if n_outside:
+            if not self._health["out_of_space_observations"]:
+                logger.warning("%s gives observations outside its observation space %s; they are used as they are, "
+                               "and counted", runner.name, self.observation_space)  # fmt: skip
+            self._health["out_of_space_observations"] += n_outside
+
+    def _resume(self, open_episode: dict[str, Any]) -> str | None:
+        """Play the open env episode again; what stood in the way, as ``health`` names it, or None."""
         runner = self._runner()
         reason = "resume_too_long"
         if open_episode["replayable"]:
             reason = "resume_mismatch"
             try:
                 if runner.replay(open_episode, seed=self._reset_seed(open_episode["episode"])):
-                    return
+                    return None
             except EnvError as error:
                 runner.close_episode()
                 logger.warning("%s", error)
-        self._health[reason] += 1
         logger.warning("%s: env episode %d could not be had again after %d steps (%s); a new one starts",
                        runner.name, open_episode["episode"], open_episode["steps"], reason)  # fmt: skip
+        return reason
 
     # -- evaluating --------------------------------------------------------------------------------------------
 
@@ -321,7 +352,7 @@ class BatchPipeline(BasePipeline):
         if self._evaluation is None and not self._has_no_evaluation_env:
             env = self._separate_env()
             self._has_no_evaluation_env = env is None
-            self._evaluation = EnvRunner(env) if env is not None else None
+            self._evaluation = self._new_runner(env) if env is not None else None
         if self._evaluation is not None:
             return self._evaluation
         is_collecting = self._is_set_up and self._open_iterators > 0
@@ -342,8 +373,11 @@ class BatchPipeline(BasePipeline):
 
     def _runner(self) -> EnvRunner:
         if self._training is None:
-            self._training = EnvRunner(self._source.training_env())
+            self._training = self._new_runner(self._source.training_env())
         return self._training
+
+    def _new_runner(self, env: Env) -> EnvRunner:
+        return EnvRunner(env, self._on_nonfinite)
 
     def _attached_agent(self) -> BaseAgent:
         if self._agent is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,12 @@ from gymnasium.spaces import Discrete
 
 from tensor_optix.errors import EnvError
 from tensor_optix.pipeline.environments import Env, env_name
+from tensor_optix.pipeline.nonfinite import Bounds, OnNonFinite
 
 MAX_REPLAYED_ACTIONS = 20_000
 """Replaying more on resume would take longer than starting the env episode anew is worth."""
+FEW_NUMBERS = 12
+"""So many are looked at one by one sooner than all at once."""
 
 StepResult = tuple[Any, float, bool, bool, dict[str, Any]]
 
@@ -20,16 +25,21 @@ StepResult = tuple[Any, float, bool, bool, dict[str, Any]]
 class EnvRunner:
     """One environment, and what is known of its open env episode.
 
-    Every failure surfaces as EnvError. Its ``__cause__`` is the environment's own error, or None where the
+    on_nonfinite: asked for finite numbers in place of NaN and infinity; what it raises surfaces.
+    Every other failure surfaces as EnvError. Its ``__cause__`` is the environment's own error, or None where the
     environment broke the contract, which no new copy of it would mend.
     """
 
-    def __init__(self, env: Env, *, env_index: int = 0) -> None:
+    def __init__(self, env: Env, on_nonfinite: OnNonFinite, *, env_index: int = 0) -> None:
         self.env = env
         self.name = env_name(env)
         self.env_index = env_index
         self.shape: tuple[int, ...] = env.observation_space.shape or ()
         self.dtype: np.dtype[Any] = np.dtype(env.observation_space.dtype)
+        self.bounds = Bounds.of(env.observation_space)
+        self.is_bounded = self.bounds.exclude_anything(self.dtype)
+        self._on_nonfinite = on_nonfinite
+        self._is_finite = _finiteness_test(self.shape, self.dtype)
         self._step = env.step
         self.close_episode()
 
@@ -52,11 +62,15 @@ class EnvRunner:
             raise self._raised("reset", error) from error
         if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], dict):
             raise self._broken("reset must return (observation, info)", result)
-        self.observation = self._checked(result[0])
+        observation = self._checked(result[0])
+        if not self._is_finite(observation):
+            observation, _ = self._finite("reset", observation, 0.0)
+        self.observation = observation
         self.is_open = True
 
     def step(self, action: Any) -> StepResult:
         """One env step; the observation may be the environment's own buffer. Raises EnvError."""
+        recorded = action if type(action) is int else action.copy()  # the environment may write to its own
         try:
             result: Any = self._step(action)
         except Exception as error:
@@ -76,8 +90,12 @@ class EnvRunner:
             terminated = self._claim("terminated", terminated)
         if truncated is not True and truncated is not False:
             truncated = self._claim("truncated", truncated)
+        if type(info) is not dict and not isinstance(info, dict):
+            raise self._broken("info must be a dict", info)
+        if not (isfinite(reward) and self._is_finite(observation)):
+            observation, reward = self._finite("step", observation, reward)
         if self.steps <= MAX_REPLAYED_ACTIONS:
-            self.actions.append(action)
+            self.actions.append(recorded)
         self.steps += 1
         self.episode_return += reward
         self.observation = observation
@@ -127,18 +145,27 @@ class EnvRunner:
         return hashlib.sha256(self.copied(self.observation).tobytes()).hexdigest()
 
     def _checked(self, observation: Any) -> np.ndarray:
-        array = np.asarray(observation)
+        """``observation`` in the space's own type; a float may be rounded to a shorter one."""
+        try:
+            array = np.asarray(observation)
+        except (TypeError, ValueError) as error:
+            raise self._broken(f"observations must be arrays ({error})", observation) from None
         if array.shape != self.shape:
             raise self._broken(f"observations must have the space's shape {self.shape}", observation)
-        if not np.can_cast(array.dtype, self.dtype, casting="same_kind"):
+        if array.dtype == self.dtype:
+            return array
+        is_castable = np.can_cast(array.dtype, self.dtype, casting="same_kind")
+        with np.errstate(over="ignore"):  # what overflows becomes infinite, and is seen as such
+            cast = array.astype(self.dtype) if is_castable else array
+        if not is_castable or (array.dtype.kind in "iu" and not np.array_equal(cast, array)):
             raise self._broken(f"observations must be {self.dtype} without loss, not {array.dtype}", observation)
-        return array
+        return cast
 
     def _number(self, reward: Any) -> float:
-        if np.ndim(reward) == 0 and not isinstance(reward, str | bytes):
+        if not isinstance(reward, str | bytes | complex | np.complexfloating) and np.ndim(reward) == 0:
             try:
                 return float(reward)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 pass  # told below, as for everything else that is no number
         raise self._broken("the reward must be one number", reward)
 
@@ -146,6 +173,16 @@ class EnvRunner:
         if not isinstance(value, np.bool_) and not (np.ndim(value) == 0 and value in (0, 1)):
             raise self._broken(f"{name} must be True or False", value)
         return bool(value)
+
+    def _finite(self, method: str, observation: np.ndarray, reward: float) -> tuple[np.ndarray, float]:
+        """Finite numbers in place of these."""
+        what = f"a reward of {reward}"
+        if isfinite(reward):
+            odd = ~np.isfinite(observation)
+            first = tuple(int(axis[0]) for axis in np.nonzero(odd))
+            what = f"an observation with {observation[first]} at {list(first)} ({odd.sum()} of {odd.size} not finite)"
+        problem = self._error(f"gave {what} in {self._where(method)}")
+        return self._on_nonfinite.finite(observation, reward, self.bounds, problem)
 
     def _raised(self, method: str, error: Exception) -> EnvError:
         return self._error(f"raised in {self._where(method)}: {type(error).__name__}: {error}")
@@ -160,6 +197,16 @@ class EnvRunner:
 
     def _error(self, what: str) -> EnvError:
         return EnvError(f"{self.name} {what}", env_index=self.env_index, step=self.steps + 1 if self.is_open else 0)
+
+
+def _finiteness_test(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Callable[[np.ndarray], bool]:
+    """True for an array of finite numbers; np.isfinite takes several times as long as either way here."""
+    if dtype.kind != "f":
+        return lambda observation: True
+    if len(shape) == 1 and shape[0] <= FEW_NUMBERS:
+        return lambda observation: all(map(isfinite, observation.tolist()))
+    zeros, dot = np.zeros(shape, dtype), np.vdot
+    return lambda observation: isfinite(dot(observation, zeros))  # whatever is finite is 0 times 0
 
 
 def _short(value: Any) -> str:

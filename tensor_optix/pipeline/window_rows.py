@@ -60,7 +60,7 @@ class WindowRows:
         self.rewards.append(reward)
         self.terminated.append(terminated)
         self.truncated.append(truncated)
-        self.infos.append(info)
+        self.infos.append(info.copy())  # an environment may fill one and the same dict again
         self.length = row + 1
 
     def end_episode(self, final_observation: np.ndarray, episode_return: float, episode_length: int) -> None:
@@ -71,12 +71,15 @@ class WindowRows:
         self.episode_ends.append(self.length - 1)
         self._begin_episode()
 
-    def cut_episode(self, last_observation: np.ndarray) -> None:
-        """The open env episode was lost: truncated at its last good row, if that is here. It has no return."""
+    def cut_episode(self) -> None:
+        """The open env episode was lost: truncated at its last good row, if that is here. It has no return.
+
+        Its final observation is the one that was observed last and not added.
+        """
         row = self.length - 1
         if row >= 0 and not (self.terminated[row] or self.truncated[row]):
             self.truncated[row] = True
-            self.final_observations[row] = last_observation
+            self.final_observations[row] = self._observations[self.length].copy()
         self._begin_episode()
 
     def episode_data(self, episode_id: int, next_observation: np.ndarray | None, **metadata: Any) -> EpisodeData:

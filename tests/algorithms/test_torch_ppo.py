@@ -81,7 +81,7 @@ def test_diagnostics_have_the_published_names():
     diagnostics = agent().learn(window())
     assert set(diagnostics) == {
         "policy_loss", "value_loss", "entropy", "approx_kl", "explained_var", "n_updates",
-        "clip_fraction", "grad_norm",
+        "clip_fraction", "grad_norm", "skipped_updates",
     }  # fmt: skip
     assert diagnostics["n_updates"] == 10 * (200 // 64)
     assert all(np.isfinite(value) for value in diagnostics.values())

@@ -39,7 +39,7 @@ def test_every_error_has_its_exit_code(error: BaseException, code: int, capsys: 
 
 def test_an_error_is_one_line_without_a_stack(capsys: pytest.CaptureFixture[str]) -> None:
     _, text = code_and_text(EnvError("it broke\nat step 5 \x1b[31m"), capsys)
-    assert text == "tensor-optix: it broke at step 5 [31m\n"
+    assert text == "tensor-optix: it broke at step 5 \\x1b[31m\n"
 
 
 def test_a_foreign_error_is_named_and_says_how_to_see_more(capsys: pytest.CaptureFixture[str]) -> None:
