@@ -1,11 +1,18 @@
 """An environment id is enough."""
 
+import json
+import re
+import shutil
+
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
 from tensor_optix import CheckpointError, ConfigError, make_agent
-from tensor_optix.quick import load, plan_lines, prepare
+from tensor_optix.core.state import split_state
+from tensor_optix.quick import choices, load, plan_lines, prepare, resume, stored_recipe
+from tensor_optix.storage import FileSystem, RunDirectory
 from tests.core.scripted import ScriptedAgent, ScriptedPipeline
 
 
@@ -57,7 +64,25 @@ def test_settings_reach_the_agent_and_the_loop(tmp_path):
     assert opt.plan["hyperparams"]["learning_rate"] == 1e-3
     assert opt.plan["settings"]["dormant_threshold"] == 7
     assert opt.plan["settings"]["max_steps"] == 10
-    assert any("CartPole-v1" in line and "seed 4" in line for line in plan_lines(opt))
+    lines = plan_lines(opt, "a hint")
+    assert any("CartPole-v1" in line and "seed 4" in line for line in lines)
+    assert "       after an interruption: resumes at level E3, every part gives its complete state" in lines
+    assert lines[-1] == "       a hint"
+    assert choices(opt) == {"n_epochs": 3, "learning_rate": 1e-3, "dormant_threshold": 7, "max_steps": 10}
+
+
+def test_without_a_seed_one_is_drawn_and_recorded(tmp_path):
+    seeds = {prepare("CartPole-v1", out=tmp_path).plan["seed"] for _ in range(2)}
+    assert len(seeds) == 2
+
+
+def test_initial_weights_do_not_depend_on_the_threads_of_the_process(tmp_path):
+    found = []
+    for threads in (4, 1):
+        torch.set_num_threads(threads)
+        agent = prepare("CartPole-v1", seed=1, out=tmp_path)._parts.agent
+        found.append(split_state(agent.policy_state())[1])
+    assert all(np.array_equal(array, found[1][name]) for name, array in found[0].items())
 
 
 def test_an_unknown_environment_is_refused_with_the_nearest_id():
@@ -88,3 +113,108 @@ def test_a_run_with_an_agent_of_its_own_is_not_rebuilt_by_guessing(tmp_path):
 def test_what_is_no_run_is_refused_in_words(tmp_path):
     with pytest.raises(CheckpointError, match="is not a run directory"):
         load(tmp_path)
+
+
+# -- continuing ----------------------------------------------------------------------------------------------------
+
+TINY = {"evaluation_episodes": 2, "n_epochs": 1, "minibatch_size": 512}
+
+
+@pytest.fixture(scope="module")
+def one_window(tmp_path_factory):
+    """A finished run of one window."""
+    opt = prepare("CartPole-v1", out=tmp_path_factory.mktemp("runs"), seed=4, max_steps=2048, settings=TINY)
+    opt.run()
+    return opt.run_dir
+
+
+def claiming(run_dir, tmp_path, **entries):
+    """A run like this one whose run.json says something else of itself."""
+    identity = {**RunDirectory.open(FileSystem(), run_dir).identity, **entries}
+    run = RunDirectory.create(FileSystem(), tmp_path, "claiming", identity)
+    run.release()
+    return run.path
+
+
+def with_summary(run_dir, tmp_path, **entries):
+    """A copy of the run whose summary says something else."""
+    copied = tmp_path / run_dir.name
+    shutil.copytree(run_dir, copied)
+    run = RunDirectory.open(FileSystem(), copied)
+    run.lock()
+    run.update_summary(entries)
+    run.release()
+    return copied
+
+
+def test_a_run_is_rebuilt_with_its_own_seed_settings_and_hyperparameters(one_window):
+    resumed = resume(one_window, max_steps=4096)
+    assert resumed.run_dir == one_window
+    assert resumed.plan["seed"] == 4
+    assert choices(resumed) == {**TINY, "max_steps": 4096}
+
+
+@pytest.mark.parametrize(
+    ("settings", "limits", "message"),
+    [
+        ({}, {}, r"\(max_steps\) is used up \(2,048 steps, \d+ s so far\); give a larger max_steps \(--max-steps\)"),
+        ({}, {"max_steps": 2048}, "give a larger max_steps"),
+        ({"max_steps": None, "max_time": 1e-9}, {}, "give a larger max_time"),
+        ({"max_steps": None, "max_episodes": 1}, {}, r"\(max_episodes\) is used up.*train anew with more of them"),
+    ],
+)
+def test_a_spent_budget_is_told_with_the_remedy(settings, limits, message, one_window, tmp_path):
+    copied = with_summary(one_window, tmp_path)
+    text = (copied / "run.json").read_text()
+    for name, value in settings.items():
+        text = re.sub(rf'"{name}":[^,]+,', f'"{name}":{json.dumps(value)},', text)
+    (copied / "run.json").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        resume(copied, **limits)
+
+
+@pytest.mark.parametrize("summary", [{"final": None}, {"env_steps": "all"}, {"env_steps": None}])
+def test_a_closing_that_was_broken_off_may_be_repeated(summary, one_window, tmp_path):
+    again = resume(with_summary(one_window, tmp_path, **summary))
+    again.run()
+    assert again.result.windows == 1
+    assert len(again.result.final.returns) == 2
+
+
+def test_a_converged_run_is_finished(one_window, tmp_path):
+    with pytest.raises(CheckpointError, match="is finished"):
+        resume(with_summary(one_window, tmp_path, reason="converged"), max_steps=9999)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"details": None}, "was made with an agent of its own"),
+        ({"details": {"env_id": "CartPole-v1", "algorithm": "ppo", "backend": "torch", "hidden": [10**9]}},
+         "was made with an agent of its own"),
+        ({"details": {"env_id": "os:CartPole-v1", "algorithm": "ppo", "backend": "torch", "hidden": [64, 64]}},
+         "would import a module"),
+        ({"settings": ["max_steps"]}, "does not say which settings"),
+        ({"settings": {"max_step": 3}}, "unknown setting 'max_step'"),
+        ({"settings": {"max_steps": "3"}}, "max_steps must be a finite number"),
+        ({"settings": {"agent": 3}}, "unknown setting 'agent'"),
+        ({"hyperparams": None}, "does not say which settings and hyperparameters"),
+        ({"hyperparams": {"seed": 3}}, "unknown hyperparameter 'seed'"),
+        ({"hyperparams": {"gamma": 1.5}}, "gamma must lie in"),
+        ({"hyperparams": {"n_epochs": True}}, "n_epochs must be a number"),
+        ({"seed": -1}, "seed must be a whole number"),
+        ({"seed": "4"}, "seed must be a whole number"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("reader", [load, resume])
+def test_whatever_run_json_says_is_checked(reader, entries, message, one_window, tmp_path):
+    with pytest.raises(CheckpointError, match=message):
+        reader(claiming(one_window, tmp_path, **entries))
+
+
+def test_an_environment_that_imports_a_module_is_named_only_when_allowed(one_window, tmp_path):
+    details = {"env_id": "mine:Toy-v0", "algorithm": "ppo", "backend": "torch", "hidden": [64, 64]}
+    run = RunDirectory.open(FileSystem(), claiming(one_window, tmp_path, details=details))
+    assert stored_recipe(run, allow_import=True).env_id == "mine:Toy-v0"
+    with pytest.raises(CheckpointError, match="would import a module for its environment 'mine:Toy-v0'"):
+        stored_recipe(run)

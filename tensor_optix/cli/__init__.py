@@ -11,6 +11,7 @@ import typer
 from tensor_optix._about import VERSION
 from tensor_optix.cli.eval import evaluate
 from tensor_optix.cli.failures import say
+from tensor_optix.cli.resume import resume
 from tensor_optix.cli.train import train
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("train")(train)
+app.command("resume")(resume)
 app.command("eval")(evaluate)
 
 

@@ -17,12 +17,13 @@ _EXIT_CODES = {StopReason.INTERRUPTED: INTERRUPTED, StopReason.TERMINATED: TERMI
 
 @dataclass(frozen=True)
 class Ending:
-    """A finished run as the command line tells it. ``report`` is None where none was written."""
+    """A finished run as the command line tells it. ``report`` is None where none was written, ``next_command`` where
+    nothing can be done with the run."""
 
     result: RunResult
     state: LoopState
     report: Path | None
-    next_command: str
+    next_command: str | None
 
     @property
     def exit_code(self) -> int:
@@ -50,7 +51,7 @@ class Ending:
         lines.append(f"run      {shown(result.run_dir)}")
         if self.report is not None:
             lines.append(f"report   {shown(self.report)}")
-        return [*lines, f"next     {self.next_command}"] if result.best_snapshot else lines
+        return lines if self.next_command is None else [*lines, f"next     {self.next_command}"]
 
     @property
     def last_line(self) -> str:

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from tensor_optix.cli.ending import interval_text
-from tensor_optix.cli.failures import say, told_in_a_sentence
+from tensor_optix.cli.failures import told_in_a_sentence
 from tensor_optix.cli.invocation import shown
-from tensor_optix.cli.options import AllowImport, AsJson, Seed, Traceback, refuse_import
+from tensor_optix.cli.options import AllowImport, AsJson, RunPath, Seed, Traceback
+from tensor_optix.cli.runs import run_at
 from tensor_optix.cli.screens import json_line
 from tensor_optix.cli.text import write_line
 from tensor_optix.core.evaluators import ReturnEvaluator
@@ -20,11 +21,10 @@ from tensor_optix.core.final_evaluation import FinalEvaluation
 from tensor_optix.core.rng import RandomStreams, fresh_seed
 from tensor_optix.core.types import FinalScore
 from tensor_optix.errors import EnvError
-from tensor_optix.storage import FileSystem, RunDirectory, latest_run
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory, or the directory above it.")],
+    run: RunPath,
     episodes: Annotated[int, typer.Option(min=1, help="Complete env episodes, each on a seed of its own.")] = 20,
     seed: Seed = None,
     as_json: AsJson = False,
@@ -36,9 +36,7 @@ def evaluate(
     Exit codes: 0 done; 2 the call cannot work; 4 the environment or the agent failed; 130 Ctrl-C.
     """
     with told_in_a_sentence(with_traceback=traceback):
-        run_dir = run_at(run)
-        if run_dir != run.resolve():
-            say(f"{shown(run_dir)} is the newest run in {run}")
+        run_dir = run_at(run, allow_import=allow_import)
         root = fresh_seed() if seed is None else seed
         with redirect_stdout(sys.stderr):
             score = _score(run_dir, episodes, root, allow_import=allow_import)
@@ -50,20 +48,10 @@ def evaluate(
         write_line(sys.stdout, f"run      {shown(run_dir)}, evaluated with --seed {root}")
 
 
-def run_at(path: Path) -> Path:
-    """``path`` itself if it is a run, else the newest run below it; where there is none, ``path`` again."""
-    fs = FileSystem()
-    path = path.resolve()
-    if fs.kind(path / "run.json") == "file":
-        return path
-    return latest_run(fs, path) or path
-
-
 def _score(run_dir: Path, episodes: int, seed: int, *, allow_import: bool) -> FinalScore:
     from tensor_optix import quick
 
-    refuse_import(_env_id(run_dir), allowed=allow_import)
-    loaded = quick.load(run_dir)
+    loaded = quick.load(run_dir, allow_import=allow_import)
     try:
         evaluation = FinalEvaluation(loaded.pipeline, ReturnEvaluator(), RandomStreams(seed))
         score = evaluation.best_policy(loaded.agent, episodes)
@@ -72,12 +60,6 @@ def _score(run_dir: Path, episodes: int, seed: int, *, allow_import: bool) -> Fi
     if score is None:
         raise EnvError(f"{loaded.pipeline.description} cannot be had for an evaluation")
     return score
-
-
-def _env_id(run_dir: Path) -> str:
-    """The environment that run.json names. It is a file: what it says is not run unasked."""
-    details = RunDirectory.open(FileSystem(), run_dir).identity.get("details")
-    return str(details.get("env_id", "")) if isinstance(details, dict) else ""
 
 
 def _row(run_dir: Path, seed: int, score: FinalScore) -> dict[str, Any]:

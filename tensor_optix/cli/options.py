@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tensor_optix.errors import ConfigError
 
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run's directory, or the directory above it: its newest run then.")
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="Root of all randomness. Default: drawn, and told.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, one object a line, and nothing else.")]
+MaxSteps = Annotated[int | None, typer.Option(min=1, help="Stop after so many environment steps in all.")]
+MaxTime = Annotated[float | None, typer.Option(min=0, help="Stop after so many seconds in all.")]
+Plain = Annotated[bool, typer.Option("--plain", help="A line per evaluation instead of the live panel.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="One line at the end, and nothing else.")]
+NoReport = Annotated[bool, typer.Option("--no-report", help="Write no report.html.")]
 AllowImport = Annotated[
     bool, typer.Option("--allow-import", help="Let an environment id of the form module:Name import its module.")
 ]
@@ -28,6 +37,12 @@ def settings_from(pairs: Sequence[str]) -> dict[str, str]:
             raise ConfigError(f"--set takes name=value (for example learning_rate=0.001), got {pair!r}")
         settings[name.strip()] = value.strip()
     return settings
+
+
+def limit_options(max_steps: int | None, max_time: float | None) -> list[str]:
+    """The two as they are typed; what was not given is left out."""
+    steps = [] if max_steps is None else ["--max-steps", str(max_steps)]
+    return steps if max_time is None else [*steps, "--max-time", f"{max_time:g}"]
 
 
 def refuse_import(env_id: str, *, allowed: bool) -> None:

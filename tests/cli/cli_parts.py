@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tensor_optix.core.callbacks import LoopCallback
+from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.core.reporting import Event, Progress, RunInfo
 from tensor_optix.core.types import (
     EvalMetrics,
@@ -57,16 +60,29 @@ def an_event(kind: str = "best", text: str = "new best score 240", **changes: An
     return Event(**{"kind": kind, "window": 3, "env_steps": 8192, "seconds": 31.0, "text": text, **changes})
 
 
+def a_plan(seed: int | None = 5, env_id: str = "Toy-v0", **settings: Any) -> dict[str, Any]:
+    """What RLOptimizer.plan says; of its settings only those that differ from the defaults."""
+    return {
+        "seed": seed, "environment": env_id, "hyperparams": HYPERPARAMS, "details": {"env_id": env_id, "hidden": [64]},
+        "settings": {**asdict(LoopConfig()), **settings}, "resume": {"level": "E3", "why": "all is known"},
+    }  # fmt: skip
+
+
 class ToyOptimizer:
     """What ``train`` needs of an RLOptimizer: tells its reporters a short story and has a result."""
 
     state = LoopState.DORMANT
 
-    def __init__(self, run_dir: Path, reporters: Any, callbacks: Any, outcome: RunResult | BaseException) -> None:
+    def __init__(self, run_dir: Path, reporters: Any, plan: Any, outcome: RunResult | BaseException) -> None:
         self.run_dir = run_dir
-        self._reporters, self._callbacks, self._outcome = reporters, callbacks, outcome
+        self.plan = plan
+        self._reporters, self._outcome = reporters, outcome
+        self.callbacks: list[LoopCallback] = []
         self.result: RunResult | None = None
         self.best_snapshot: PolicySnapshot | None = None
+
+    def add_callback(self, callback: LoopCallback) -> None:
+        self.callbacks.append(callback)
 
     def run(self) -> None:
         for reporter in self._reporters:
@@ -76,8 +92,27 @@ class ToyOptimizer:
         if isinstance(self._outcome, BaseException):
             raise self._outcome
         self.result = self._outcome
-        for callback in self._callbacks:
+        for callback in self.callbacks:
             callback.on_stop(self._outcome)
         for reporter in self._reporters:
             reporter.finished(self._outcome)
             reporter.closed()
+
+
+class Made:
+    """Stands in for ``quick.prepare`` or ``quick.resume`` and keeps what it was asked for."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.outcome: RunResult | BaseException = a_result(run_dir)
+        self.best: PolicySnapshot | None = None
+        self.plan = a_plan()
+        self.asked: dict[str, Any] = {}
+        self.optimizer: ToyOptimizer | None = None
+
+    def __call__(self, subject: Any, **asked: Any) -> ToyOptimizer:
+        self.asked = {"subject": subject, **asked}
+        print("an environment prints this")
+        self.optimizer = ToyOptimizer(self.run_dir, asked["reporters"], self.plan, self.outcome)
+        self.optimizer.best_snapshot = self.best
+        return self.optimizer

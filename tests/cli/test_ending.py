@@ -37,8 +37,9 @@ def test_a_spent_budget_is_not_called_convergence() -> None:
     assert ending.verdict == "not converged: the budget of environment steps (max_steps) is used up"
 
 
-def test_a_run_without_a_policy_offers_nothing_to_evaluate() -> None:
-    block = an_ending(score=None, final=None, best_snapshot=None, evaluation_steps=0).block
+def test_where_nothing_can_be_done_nothing_is_offered() -> None:
+    unscored = a_result(Path("/runs/x"), score=None, final=None, best_snapshot=None, evaluation_steps=0)
+    block = Ending(unscored, LoopState.DORMANT, report=None, next_command=None).block
     assert "best     no policy was scored" in block
     assert not any(line.startswith(("next", "final")) for line in block)
 

@@ -38,7 +38,7 @@ class ToyPipeline:
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> ToyPipeline:
     toy = ToyPipeline()
-    monkeypatch.setattr(quick, "load", lambda run_dir: SimpleNamespace(agent=None, pipeline=toy))
+    monkeypatch.setattr(quick, "load", lambda run_dir, allow_import: SimpleNamespace(agent=None, pipeline=toy))
     return toy
 
 

@@ -1,40 +1,22 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-from cli_parts import ToyOptimizer, a_result
+from cli_parts import Made, a_result
 from typer.testing import CliRunner, Result
 
 from tensor_optix import quick
 from tensor_optix.cli import app
-from tensor_optix.core.types import PolicySnapshot, RunResult, StopReason
+from tensor_optix.core.types import StopReason
 from tensor_optix.errors import ConfigError, EnvError
 
 
-class Prepared:
-    """Stands in for ``quick.prepare`` and keeps what it was asked for."""
-
-    def __init__(self, run_dir: Path) -> None:
-        self.run_dir = run_dir
-        self.outcome: RunResult | BaseException = a_result(run_dir)
-        self.best: PolicySnapshot | None = None
-        self.asked: dict[str, Any] = {}
-
-    def __call__(self, env_id: str, **asked: Any) -> ToyOptimizer:
-        self.asked = {"env_id": env_id, **asked}
-        print("an environment prints this")  # noqa: T201
-        optimizer = ToyOptimizer(self.run_dir, asked["reporters"], asked["callbacks"], self.outcome)
-        optimizer.best_snapshot = self.best
-        return optimizer
-
-
 @pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
-    stand_in = Prepared(tmp_path / "x")
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+    stand_in = Made(tmp_path / "x")
     monkeypatch.setattr(quick, "prepare", stand_in)
-    monkeypatch.setattr(quick, "plan_lines", lambda optimizer: ["plan   Toy-v0"])
+    monkeypatch.setattr(quick, "plan_lines", lambda optimizer, *hints: ["plan   Toy-v0", *hints])
     monkeypatch.delenv("TENSOR_OPTIX_TRACEBACK", raising=False)
     return stand_in
 
@@ -43,12 +25,12 @@ def call(*arguments: str, **environ: str) -> Result:
     return CliRunner().invoke(app, ["train", *arguments], env=environ)
 
 
-def test_it_prints_plan_lines_and_end_and_exits_with_zero_when_converged(prepared: Prepared) -> None:
+def test_it_prints_plan_lines_and_end_and_exits_with_zero_when_converged(prepared: Made) -> None:
     result = call("Toy-v0", "--plain", "--no-report")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[0] == "plan   Toy-v0"
-    assert lines[1].startswith("[loop] ep=   3")
+    assert lines[:2] == ["plan   Toy-v0", f"change any of it: --set name=value     {prepared.run_dir}"]
+    assert lines[2].startswith("[loop] ep=   3")
     assert lines[-1].endswith(f"eval {prepared.run_dir}")
 
 
@@ -57,7 +39,7 @@ def test_it_prints_plan_lines_and_end_and_exits_with_zero_when_converged(prepare
     [(StopReason.CEILING, 0), (StopReason.MAX_STEPS, 3), (StopReason.STUCK, 3), (StopReason.INTERRUPTED, 130),
      (StopReason.TERMINATED, 143)],
 )  # fmt: skip
-def test_the_exit_code_tells_how_the_run_ended(prepared: Prepared, reason: StopReason, code: int) -> None:
+def test_the_exit_code_tells_how_the_run_ended(prepared: Made, reason: StopReason, code: int) -> None:
     prepared.outcome = a_result(prepared.run_dir, reason)
     assert call("Toy-v0", "--quiet", "--no-report").exit_code == code
 
@@ -66,7 +48,7 @@ def test_the_exit_code_tells_how_the_run_ended(prepared: Prepared, reason: StopR
     ("error", "code"), [(ConfigError("bad"), 2), (EnvError("bad"), 4), (ZeroDivisionError("bad"), 4),
                         (KeyboardInterrupt(), 130)],
 )  # fmt: skip
-def test_an_error_out_of_the_run_is_a_sentence_on_stderr(prepared: Prepared, error: BaseException, code: int) -> None:
+def test_an_error_out_of_the_run_is_a_sentence_on_stderr(prepared: Made, error: BaseException, code: int) -> None:
     prepared.outcome = error
     result = call("Toy-v0", "--json", "--no-report")
     assert result.exit_code == code
@@ -75,57 +57,66 @@ def test_an_error_out_of_the_run_is_a_sentence_on_stderr(prepared: Prepared, err
     assert all(json.loads(line) for line in result.stdout.splitlines())
 
 
-def test_a_failed_run_says_where_its_best_policy_is(prepared: Prepared) -> None:
+def test_a_failed_run_says_where_its_best_policy_is_and_how_to_go_on(prepared: Made) -> None:
     prepared.outcome = EnvError("it broke")
     prepared.best = a_result(prepared.run_dir).best_snapshot
-    assert f"the best policy so far is kept in {prepared.run_dir}\n" in call("Toy-v0", "--quiet").stderr
+    told = call("Toy-v0", "--quiet").stderr.splitlines()
+    assert f"tensor-optix: the best policy so far is kept in {prepared.run_dir}" in told
+    assert any(re.fullmatch(rf".*to go on from the last commit: .* resume {prepared.run_dir}", line) for line in told)
+
+
+@pytest.mark.parametrize("reason", [StopReason.INTERRUPTED, StopReason.TERMINATED])
+def test_after_an_interruption_the_next_thing_to_type_is_resume(prepared: Made, reason: StopReason) -> None:
+    prepared.outcome = a_result(prepared.run_dir, reason, best_snapshot=None)  # before anything was scored, too
+    assert call("Toy-v0", "--plain", "--no-report").stdout.splitlines()[-1].endswith(f" resume {prepared.run_dir}")
+
+
+def test_a_permission_to_import_is_part_of_the_call_that_goes_on(prepared: Made) -> None:
+    prepared.outcome = a_result(prepared.run_dir, StopReason.INTERRUPTED)
+    shown = call("mine:Toy-v0", "--plain", "--no-report", "--allow-import").stdout
+    assert shown.splitlines()[-1].endswith(f" resume {prepared.run_dir} --allow-import")
 
 
 @pytest.mark.parametrize("environ", [{}, {"TENSOR_OPTIX_TRACEBACK": "1"}])
-def test_the_stack_is_shown_when_asked_for(prepared: Prepared, environ: dict[str, str]) -> None:
+def test_the_stack_is_shown_when_asked_for(prepared: Made, environ: dict[str, str]) -> None:
     prepared.outcome = EnvError("it broke")
     arguments = ["Toy-v0"] if environ else ["Toy-v0", "--traceback"]
     assert "Traceback (most recent call last)" in call(*arguments, **environ).stderr
 
 
-def test_options_reach_the_run(prepared: Prepared, tmp_path: Path) -> None:
+def test_options_reach_the_run(prepared: Made, tmp_path: Path) -> None:
     call("Toy-v0", "--seed", "7", "--max-steps", "99", "--max-time", "1.5", "--set", "gamma=0.9", "--set",
          "noise_k = 1", "--out", str(tmp_path), "--no-report")  # fmt: skip
-    asked = {name: prepared.asked[name] for name in ("env_id", "seed", "max_steps", "max_time", "settings", "out")}
+    asked = {name: prepared.asked[name] for name in ("subject", "seed", "max_steps", "max_time", "settings", "out")}
     assert asked == {
-        "env_id": "Toy-v0", "seed": 7, "max_steps": 99, "max_time": 1.5,
+        "subject": "Toy-v0", "seed": 7, "max_steps": 99, "max_time": 1.5,
         "settings": {"gamma": "0.9", "noise_k": "1"}, "out": tmp_path,
     }  # fmt: skip
-    assert prepared.asked["callbacks"] == []
+    assert prepared.optimizer is not None
+    assert prepared.optimizer.callbacks == []
 
 
-def test_without_a_seed_one_is_drawn_and_part_of_the_call_that_reproduces_the_run(prepared: Prepared) -> None:
-    call("Toy-v0", "--max-steps", "99", "--set", "gamma=0.9")
-    command = prepared.asked["callbacks"][0]._command
-    assert command.endswith(f"train Toy-v0 --seed {prepared.asked['seed']} --max-steps 99 --set gamma=0.9")
-
-
-def test_what_an_environment_prints_stays_out_of_json(prepared: Prepared) -> None:
+def test_what_an_environment_prints_stays_out_of_json(prepared: Made) -> None:
     result = call("Toy-v0", "--json", "--no-report")
     kinds = [json.loads(line)["type"] for line in result.stdout.splitlines()]
     assert kinds == ["info", "event", "progress", "result"]
     assert "an environment prints this" in result.stderr
 
 
-def test_a_report_that_cannot_be_written_is_told_and_costs_nothing(prepared: Prepared) -> None:
+def test_a_report_that_cannot_be_written_is_told_and_costs_nothing(prepared: Made) -> None:
     result = call("Toy-v0", "--plain")  # the toy run has no directory to read from
     assert result.exit_code == 0
     assert "tensor-optix: no report: CheckpointError:" in result.stderr
     assert "report   " not in result.stdout
 
 
-def test_a_setting_without_a_value_is_refused(prepared: Prepared) -> None:
+def test_a_setting_without_a_value_is_refused(prepared: Made) -> None:
     result = call("Toy-v0", "--set", "gamma")
     assert result.exit_code == 2
     assert "--set takes name=value" in result.stderr
 
 
-def test_an_id_that_imports_a_module_needs_permission(prepared: Prepared) -> None:
+def test_an_id_that_imports_a_module_needs_permission(prepared: Made) -> None:
     result = call("evil:Env-v0")
     assert result.exit_code == 2
     assert "add --allow-import if you trust it" in result.stderr

@@ -1,0 +1,102 @@
+"""How is a run carried out and told about, however its optimizer was made?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
+
+from tensor_optix.callbacks.report import ReportWriter
+from tensor_optix.cli.ending import Ending
+from tensor_optix.cli.failures import say
+from tensor_optix.cli.invocation import command_line, shown
+from tensor_optix.cli.options import limit_options
+from tensor_optix.cli.screens import Screen
+from tensor_optix.core.callbacks import LoopCallback
+from tensor_optix.core.types import RunResult, StopReason
+
+if TYPE_CHECKING:
+    from tensor_optix.optimizer import RLOptimizer
+
+_BROKEN_OFF = (StopReason.INTERRUPTED, StopReason.TERMINATED)
+
+
+def run_and_tell(
+    make: Callable[[], RLOptimizer],
+    screen: Screen,
+    *,
+    hint: str,
+    has_report: bool,
+    resume_options: Sequence[str] = (),
+) -> int:
+    """Run what ``make`` gives, show it, and return the exit code.
+
+    hint: the plan's last words. resume_options: of the call that goes on, should the run be interrupted.
+    """
+    report = None
+    with redirect_stdout(sys.stderr):  # what an environment prints: stdout is the screen's
+        optimizer = make()
+        if has_report:
+            report = ReportWriter(command=reproduction(optimizer))
+            optimizer.add_callback(_UnlessTerminated(report))
+        screen.planned(_plan_lines(optimizer, hint))
+        _run_keeping_the_best(optimizer, resume_options)
+    assert optimizer.result is not None, "run() leaves a result"
+    if report is not None and report.problem is not None:
+        say(f"no report: {report.problem}")
+    ending = Ending(
+        result=optimizer.result,
+        state=optimizer.state,
+        report=report.path if report is not None else None,
+        next_command=_next_command(optimizer.result, resume_options),
+    )
+    screen.ended(ending)
+    return ending.exit_code
+
+
+class _UnlessTerminated(LoopCallback):
+    """Leaves a report out after SIGTERM: drawing takes seconds, and a machine that is taken away may not wait."""
+
+    def __init__(self, report: ReportWriter) -> None:
+        self._report = report
+
+    def on_stop(self, result: RunResult) -> None:
+        if result.reason is not StopReason.TERMINATED:
+            self._report.on_stop(result)
+
+
+def reproduction(optimizer: RLOptimizer) -> str:
+    """The call that does the same again, seed included."""
+    from tensor_optix import quick
+
+    changed, env_id = quick.choices(optimizer), optimizer.plan["details"]["env_id"]
+    options = ["--seed", str(optimizer.plan["seed"])]
+    options += limit_options(changed.pop("max_steps", None), changed.pop("max_time", None))
+    options += [part for name, value in changed.items() for part in ("--set", f"{name}={value}")]
+    options += ["--allow-import"] if ":" in env_id else []
+    return command_line("train", env_id, *options)
+
+
+def _plan_lines(optimizer: RLOptimizer, hint: str) -> list[str]:
+    from tensor_optix import quick
+
+    return quick.plan_lines(optimizer, f"{hint}     {optimizer.run_dir}")
+
+
+def _run_keeping_the_best(optimizer: RLOptimizer, resume_options: Sequence[str]) -> None:
+    try:
+        optimizer.run()
+    except BaseException:
+        if optimizer.best_snapshot is not None:
+            run_dir = shown(optimizer.run_dir)
+            say(f"the best policy so far is kept in {run_dir}")
+            say(f"to go on from the last commit: {command_line('resume', run_dir, *resume_options)}")
+        raise
+
+
+def _next_command(result: RunResult, resume_options: Sequence[str]) -> str | None:
+    """What to type now: go on, or see what the best policy is worth. None where there is neither."""
+    if result.reason in _BROKEN_OFF:
+        return command_line("resume", shown(result.run_dir), *resume_options)
+    return command_line("eval", shown(result.run_dir)) if result.best_snapshot else None
