@@ -25,6 +25,7 @@ from tensor_optix import (
     NonFiniteError,
     RLOptimizer,
     StopReason,
+    TensorOptixError,
     TorchPPOAgent,
 )
 from tensor_optix.core import training_states
@@ -314,6 +315,40 @@ def _at(tree: Any, path: tuple[str, ...]) -> Any:
     for key in path:
         tree = tree[key]
     return tree
+
+
+GARBAGE = [None, "x", -1, 1.5, [], {}, [1, "2"], {"seed": "7"}, np.zeros(3), np.zeros((2, 2), dtype=np.uint8)]
+
+
+def test_a_training_state_that_lies_is_refused_in_one_sentence_or_harmless(killed_run, monkeypatch):
+    """Every entry, replaced by each kind of garbage: one typed error, and the agent as it was."""
+    original = stored(killed_run)
+    newest, outcomes = training_states.TrainingStates.newest, {"refused": 0, "harmless": 0}
+    for entry in [*entries(original), *((name,) for name in original)]:
+        for garbage in GARBAGE:
+
+            def lying(states, entry=entry, garbage=garbage):
+                state, weights = newest(states)
+                _at(state, entry[:-1])[entry[-1]] = garbage
+                return state, weights
+
+            monkeypatch.setattr(training_states.TrainingStates, "newest", lying)
+            opt = make("torch ppo", killed_run.parent, resume=True, max_episodes=4, evaluation_episodes=0)
+            before = weights_of(opt)
+            with monkeypatch.context() as patched:
+                patched.setattr(training_states.TrainingStates, "commit", lambda *_: 1)
+                patched.setattr(opt._parts.registry, "load_best", lambda *_, **__: None)
+                try:
+                    opt.run()
+                    outcomes["harmless"] += 1
+                except TensorOptixError:
+                    outcomes["refused"] += 1
+                    assert weights_of(opt) == before, entry
+    assert outcomes["refused"] > 200
+
+
+def weights_of(opt: RLOptimizer) -> list[bytes]:
+    return [p.detach().numpy().tobytes() for p in opt._parts.agent.actor.parameters()]
 
 
 # -- which run is continued ---------------------------------------------------------------------------------------

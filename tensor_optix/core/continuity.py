@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.budget import Budget
 from tensor_optix.core.commit_guard import CommitGuard
 from tensor_optix.core.loop_parts import LoopParts
 from tensor_optix.core.resume import differences, software
-from tensor_optix.core.state import Stateful
+from tensor_optix.core.state import Stateful, misfit
 from tensor_optix.core.tenure import Tenure
 from tensor_optix.core.totals import Totals
 from tensor_optix.core.training_states import TrainingStates
@@ -43,17 +44,19 @@ class Continuity:
     def commit(self, boundary: State, tenure: Tenure, totals: Totals, seconds: float) -> None:
         """Put the training state of this window boundary on disk; a failure is counted, the third one surfaces."""
         own_state, bare, save_weights = _agent_state(tenure.agent)
-        state = {
+        state = self._tree(boundary, tenure, totals, seconds) | {"agent": own_state, "bare_agent": bare}
+        self._guard.attempt(lambda: self._states.commit(state, save_weights))
+
+    def _tree(self, boundary: State, tenure: Tenure, totals: Totals, seconds: float) -> State:
+        """Everything but the agent."""
+        return {
             **boundary,
-            "agent": own_state,
-            "bare_agent": bare,
             "software": software(),
             "seconds": seconds,
             "totals": totals.state_dict(),
             "tenure": tenure.state_dict(),
             "parts": {name: part.state_dict() for name, part in self._stateful.items()},
         }
-        self._guard.attempt(lambda: self._states.commit(state, save_weights))
 
     def restore(self) -> tuple[Tenure, Totals, float, list[str]]:
         """Bring every part to the newest boundary on disk: ``(tenure, totals, seconds, what is not as it was)``.
@@ -64,6 +67,10 @@ class Continuity:
         self._states.sweep()
         parts.registry.sweep()
         state, weights = self._states.newest()
+        own_state, bare, _ = _agent_state(parts.agent)
+        fresh = self._tree(self.boundary(), Tenure.begin(parts.agent, Budget()), Totals(), 0.0)
+        if problem := misfit(state, fresh | {"agent": own_state, "bare_agent": bare}):
+            raise CheckpointError(parts.files.path, f"holds a training state that does not fit: {problem}")
         try:
             parts.streams.load_state_dict(state["streams"])
             if state["pipeline"] is not None:
@@ -73,7 +80,7 @@ class Continuity:
             tenure, totals = Tenure.from_state(parts.agent, state["tenure"]), Totals.from_state(state["totals"])
             changes = differences(state["software"], software())
             _load_agent(parts.agent, state, weights)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise CheckpointError(parts.files.path, f"holds a training state that does not fit: {error!r}") from error
         return tenure, totals, float(state["seconds"]), changes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -71,13 +71,12 @@ class FinalEvaluation:
         return FinalScore(float(np.mean(scores)), low, high, tuple(scores))
 
     def _scores(self, agent: BaseAgent, purpose: str, episodes: int, *, deterministic: bool) -> Iterator[float]:
-        seeds: Sequence[int] = self._streams.stream(purpose).integers(0, 2**31 - 1, size=episodes).tolist()
-        limit = self.steps + MAX_EVALUATION_STEPS
-        for number, seed in enumerate(seeds):
+        rng, limit = self._streams.stream(purpose), self.steps + MAX_EVALUATION_STEPS
+        for number in range(episodes):
             if self.steps >= limit:
                 self.notes.append(f"the {purpose} ended after {number} episodes, which took {self.steps} steps")
                 return
-            metrics = self._episode_metrics(agent, seed, deterministic)
+            metrics = self._episode_metrics(agent, int(rng.integers(2**31)), deterministic)
             if metrics is None:
                 return
             yield metrics.primary_score

@@ -121,12 +121,15 @@ class LoopController:
         on_the_way_out.callback(self._clock.stop)
         self._clock.start()
         self._closing.restart()
-        if parts.is_resuming and not self._totals.tenures:
+        is_resumed = parts.is_resuming and not self._totals.tenures
+        if is_resumed:
             self._resume()
         else:
             self._totals.run_start = self._spent()
             self._begin_tenure(parts.agent, Budget(), is_new=False)
         self._reporter.started(self._info())
+        if is_resumed:
+            self._announcer.decided("resumed", f"goes on with window {self._totals.windows}", self._standing())
         call("on_loop_start")
 
     def _introduce(self) -> None:
@@ -147,7 +150,6 @@ class LoopController:
         self._replayed_until = self._parts.files.cut_rows(self._totals.windows)
         self._best = self._parts.registry.best_before(self._totals.windows)
         self._closing.notes.extend(f"resumed, but not bit for bit: {change}" for change in changes)
-        self._announcer.decided("resumed", f"goes on with window {self._totals.windows}", self._standing())
 
     def _begin_tenure(self, agent: BaseAgent, budget: Budget, *, is_new: bool) -> None:
         """Follow this agent's policy as a P_0 from here on: a fresh clock, and nothing to compare it with.

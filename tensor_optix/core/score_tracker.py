@@ -44,14 +44,17 @@ class ScoreTracker:
     def state_dict(self) -> dict[str, Any]:
         """The history, in columns: it grows by a row a tick, too long for JSON."""
         names = sorted({name for metrics in self.history for name in metrics.metrics})
+        shape = (len(self.history), len(names))
         return {
             "start": self._start,
             "scores": np.array([metrics.primary_score for metrics in self.history]),
             "windows": np.array([metrics.episode_id for metrics in self.history], dtype=np.int64),
             "timestamps": np.array([metrics.timestamp for metrics in self.history]),
             "names": names,
-            "values": np.array([[m.metrics.get(name, np.nan) for name in names] for m in self.history], dtype=float),
-            "measured": np.array([[name in m.metrics for name in names] for m in self.history], dtype=bool),
+            "values": np.array(
+                [[m.metrics.get(name, np.nan) for name in names] for m in self.history], dtype=float
+            ).reshape(shape),
+            "measured": np.array([[name in m.metrics for name in names] for m in self.history], bool).reshape(shape),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -62,3 +62,27 @@ def join_state(json: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(json, list):
         return [join_state(child, arrays) for child in json]
     return json
+
+
+def misfit(state: Any, pattern: Any, path: str = "state") -> str | None:
+    """Where ``state`` cannot be a later state of the parts that gave ``pattern``; None when it can.
+
+    Keys of the pattern must be there, values have its types (a whole number may stand for a fraction), arrays its
+    kind and rank. Where the pattern says None or holds nothing, anything may have come since.
+    """
+    if pattern is None:
+        return None
+    if isinstance(pattern, np.ndarray):
+        fits = isinstance(state, np.ndarray) and (state.dtype.kind, state.ndim) == (pattern.dtype.kind, pattern.ndim)
+        return None if fits else f"{path} is no array of kind {pattern.dtype.kind!r} and rank {pattern.ndim}"
+    if isinstance(pattern, dict):
+        if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+            return f"{path} is no table"
+        if lacking := [str(key) for key in pattern if str(key) not in state]:
+            return f"{path} lacks {lacking[0]}"
+        found = (misfit(state[str(key)], child, f"{path}/{key}") for key, child in pattern.items())
+        return next((text for text in found if text), None)
+    if isinstance(pattern, list | tuple):
+        return None if isinstance(state, list) else f"{path} is no list"
+    kinds = (int, float) if isinstance(pattern, float) else (type(pattern),)
+    return None if type(state) in kinds else f"{path} is no {type(pattern).__name__}"

@@ -201,7 +201,7 @@ class BatchPipeline(BasePipeline):
         problem = self._resume(state["open_episode"]) if state["open_episode"] is not None else None
         self._dropped.load_state_dict(state["dropped"])
         self._health.clear()  # what happened while playing again was counted the first time
-        self._health.update(state["health"])
+        self._health.update({str(name): int(count) for name, count in state["health"].items()})
         if problem is not None:
             self._health[problem] += 1
 

@@ -128,6 +128,8 @@ def env_name(env: Env) -> str:
 
 def require_registered(env_id: str) -> None:
     """Raise ConfigError, with the nearest registered id, when Gymnasium knows no ``env_id``."""
+    if ":" in env_id:
+        return  # "module:id": the import that makes it known is left to ``gym.make``
     if env_id.startswith("ALE/"):
         _register_atari(env_id)
     try:

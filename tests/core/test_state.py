@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from tensor_optix.core.state import join_state, split_state
+from tensor_optix.core.state import join_state, misfit, split_state
 from tensor_optix.errors import ConfigError
 
 TREE = {"n": 1, "f": 0.5, "none": None, "flag": True, "name": "x", "list": [np.arange(3), {"deep": np.eye(2)}]}
@@ -47,3 +47,27 @@ def test_an_array_that_is_missing_is_an_error():
 def test_a_tree_that_could_not_come_back_is_refused(tree):
     with pytest.raises(ConfigError):
         split_state(tree)
+
+
+PATTERN = {"n": 1, "x": 0.5, "on": True, "name": "a", "later": None, "rows": [1], "w": np.zeros((2, 3), np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"n": 1.5}, "state/n is no int"),
+        ({"n": True}, "state/n is no int"),
+        ({"x": "0.5"}, "state/x is no float"),
+        ({"rows": {}}, "state/rows is no list"),
+        ({"w": np.zeros(3, np.float32)}, "state/w is no array of kind 'f' and rank 2"),
+        ({"w": [0.0]}, "state/w is no array of kind 'f' and rank 2"),
+        ({"x": 1, "later": {"any": 1}, "w": np.zeros((9, 9)), "more": 2, "rows": []}, None),
+    ],
+)
+def test_a_state_that_does_not_fit_is_told_by_its_first_misfit(change, problem):
+    assert misfit({**PATTERN, **change}, PATTERN) == problem
+
+
+def test_a_lacking_entry_is_a_misfit():
+    assert misfit({"n": 1}, {"n": 1, "deep": {"x": 1}}) == "state lacks deep"
+    assert misfit({"deep": 3}, {"deep": {"x": 1}}) == "state/deep is no table"
