@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -128,8 +129,11 @@ def env_name(env: Env) -> str:
 
 def require_registered(env_id: str) -> None:
     """Raise ConfigError, with the nearest registered id, when Gymnasium knows no ``env_id``."""
-    if ":" in env_id:
-        return  # "module:id": the import that makes it known is left to ``gym.make``
+    if ":" in env_id:  # "module:id": the import that makes it known is left to ``gym.make``
+        module = env_id.partition(":")[0].partition(".")[0]
+        if not module or importlib.util.find_spec(module) is None:
+            raise ConfigError(f"there is no environment {env_id!r}: no module named {module!r}")
+        return
     if env_id.startswith("ALE/"):
         _register_atari(env_id)
     try:

@@ -74,3 +74,13 @@ def test_a_close_that_fails_is_told(caplog):
     env.unwrapped.close = lambda: 1 / 0
     environments.BuiltEnvs(lambda: env).release(env)
     assert "CartPole-v1 failed to close: ZeroDivisionError" in caplog.text
+
+
+def test_an_id_with_a_module_is_known_once_the_module_is_imported(tmp_path, monkeypatch):
+    (tmp_path / "my_toys.py").write_text(
+        "import gymnasium\nfrom tensor_optix.testing import OneStepBandit\n"
+        "gymnasium.register('MyToy-v0', entry_point=OneStepBandit)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    environments.require_registered("my_toys:MyToy-v0")
+    assert environments.make_env("my_toys:MyToy-v0").unwrapped.__class__.__name__ == "OneStepBandit"
