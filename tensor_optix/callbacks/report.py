@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -23,15 +24,17 @@ LIBRARIES = ("numpy", "gymnasium", "torch", "tensorflow", "jax")
 class ReportWriter(LoopCallback):
     """Writes the report of each ``run()`` from what the run's directory holds by then.
 
-    command: the call that does the same again, for the report's last section.
+    command: the call that does the same again, for the report's last section. tell: hears, in a sentence, why there
+    is no report.
 
     A report never costs a run: what went wrong is in ``problem`` (None: nothing) and ``path`` is then None.
     """
 
-    def __init__(self, *, command: str | None = None) -> None:
+    def __init__(self, *, command: str | None = None, tell: Callable[[str], None] = logger.warning) -> None:
         self.path: Path | None = None
         self.problem: str | None = None
         self._command = command
+        self._tell = tell
 
     def on_stop(self, result: RunResult) -> None:
         self.path = self.problem = None
@@ -39,7 +42,7 @@ class ReportWriter(LoopCallback):
             self.path = write_report(result.run_dir, command=self._command)
         except Exception as error:  # noqa: BLE001 - the run is done and kept; what went wrong is told, not raised
             self.problem = str(error) if isinstance(error, MissingDependency) else f"{type(error).__name__}: {error}"
-            logger.info("no report: %s", self.problem)
+            self._tell(f"no report: {self.problem}")
 
 
 def write_report(run_dir: str | Path, *, command: str | None = None) -> Path:

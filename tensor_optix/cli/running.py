@@ -35,16 +35,17 @@ def run_and_tell(
     hint: the plan's last words. resume_options: of the call that goes on, should the run be interrupted.
     """
     report = None
+    troubles: list[str] = []  # told once the panel is gone
     with redirect_stdout(sys.stderr):  # what an environment prints: stdout is the screen's
         optimizer = make()
         if has_report:
-            report = ReportWriter(command=reproduction(optimizer))
+            report = ReportWriter(command=reproduction(optimizer), tell=troubles.append)
             optimizer.add_callback(_UnlessTerminated(report))
         screen.planned(_plan_lines(optimizer, hint))
         _run_keeping_the_best(optimizer, resume_options)
     assert optimizer.result is not None, "run() leaves a result"
-    if report is not None and report.problem is not None:
-        say(f"no report: {report.problem}")
+    for trouble in troubles:
+        say(trouble)
     ending = Ending(
         result=optimizer.result,
         state=optimizer.state,

@@ -62,10 +62,6 @@ class RunFiles:
         self._fs.remove_tree(self.path)
         self._directory = None
 
-    def write_text(self, name: str, text: str) -> None:
-        """Give the file ``name`` new content, atomically."""
-        self._opened.write_text(name, text)
-
     def cut_rows(self, window: int) -> int:
         """Drop the rows of ``window`` and later ones; returns how far they had come."""
         rows = self._opened.read_metrics()

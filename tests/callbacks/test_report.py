@@ -184,7 +184,7 @@ def test_the_report_is_written_while_the_loop_still_holds_the_run(run: RunDirect
 
 
 def test_without_matplotlib_the_run_goes_on_and_the_remedy_is_told(
-    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
@@ -193,6 +193,7 @@ def test_without_matplotlib_the_run_goes_on_and_the_remedy_is_told(
     writer.on_stop(a_result(run))
     assert writer.path is None
     assert writer.problem == 'the report needs matplotlib, which is not installed: pip install -e ".[report]"'
+    assert "no report: the report needs matplotlib" in caplog.text  # in a script nobody reads ``problem``
 
 
 def test_a_damaged_log_costs_the_report_but_not_the_run(run: RunDirectory) -> None:
