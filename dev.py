@@ -17,7 +17,8 @@ ROOT = pathlib.Path(__file__).resolve().parent
 VENV = pathlib.Path(os.environ.get("TENSOR_OPTIX_VENV", ROOT / ".venv")).resolve()
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 UV = [str(PYTHON), "-m", "uv"]
-EXTRAS = {"demo": "torch,report", "test": "torch,report,test", "lock": "torch,report,test"}
+EVERYTHING = "torch,tensorflow,jax,report,search,live,box2d,test"
+EXTRAS = {"demo": "torch,report", "test": EVERYTHING, "lock": "test"}
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -78,8 +79,44 @@ NetworkState = dict[str, dict[str, np.ndarray]]
 """Network name -> parameter (or buffer) name -> array."""
 
 
+@dataclass(frozen=True)
+class Step:
+    """One optimizer's part of an update: minimise ``loss`` with respect to the networks that it trains.
+
+    Other networks in the loss are constants to it, though gradients flow through them (SAC's actor learns through
+    its critics).
+    """
+
+    loss: Loss
+    optimizer: str
+    trains: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one minibatch does: the gradients of all steps, taken at the same weights, are applied; then targets move.
+
+    targets: target network -> its source, of equal shape. θ_target ← τ θ_source + (1 - τ) θ_target with the scalar
+    "tau" of this update: 1 is a hard copy, 0 leaves the target as it is (not a bit of it changes then).
+    """
+
+    steps: tuple[Step, ...]
+    targets: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EpochStop:
+    """No further epoch begins after one in which the mean of ``metric`` is above ``limit``."""
+
+    metric: str
+    limit: float
+
+
 class Learner(ABC):
-    """Trains named networks of one framework with the user's own optimizer.
+    """Trains named networks of one framework with the user's own optimizers.
+
+    Constructors take ``networks`` by name and ``optimizers`` by name. A target network is a network of its own name
+    that no optimizer holds.
 
     Everything passed in and out is NumPy. Networks act and estimate in evaluation mode, and are trained in the mode
     in which the user left them.
@@ -103,34 +140,40 @@ class Learner(ABC):
     @abstractmethod
     def run(
         self,
-        loss: Loss,
+        update: Update,
         data: Mapping[str, np.ndarray],
         rows: np.ndarray,
-        scalars: Mapping[str, float],
+        scalars: Mapping[str, float | np.ndarray],
         *,
         max_grad_norm: float,
         rng: np.random.Generator,
+        stop: EpochStop | None = None,
     ) -> dict[str, float]:
-        """A sequence of minibatch updates: update (e, m) minimises ``loss`` on ``data[rows[e, m]]``.
+        """A sequence of minibatch updates, as one compiled program where the backend compiles.
 
-        rows: int64 [E, M, B]. Gradients are clipped to the global norm ``max_grad_norm``. ``rng`` gives one seed to
-        whatever the networks draw themselves (dropout).
-        An update whose loss or gradient is not finite is skipped and leaves weights, buffers and moments as they are.
-        Returns the loss's metrics and ``grad_norm`` (before clipping), each the mean over the updates made in the
-        last epoch (absent if there are none), ``n_updates`` made and ``skipped_updates``.
+        Update (e, m) is made on ``data[rows[e, m]]``; rows: int64 [E, M, B]. scalars: one value for all updates, or
+        an array [E, M] with one for each. Neither new values of the scalars, nor another learning rate or number of
+        epochs, compile anything anew; M and B are shapes. Each step's gradients are clipped to the global norm
+        ``max_grad_norm`` over the networks it trains. ``rng`` gives one seed to whatever the networks draw themselves
+        (dropout).
+        An update of which any step's loss or gradient is not finite is skipped as a whole and leaves weights,
+        targets, buffers and moments as they are.
+        Returns, over the updates made in the last epoch that was run, the mean of each metric of each step's loss
+        and of ``grad_norm`` (before clipping; ``<optimizer>_grad_norm`` where there are several steps), absent if
+        there are none; ``n_updates`` made and ``skipped_updates``.
         Raises NonFiniteError at the fifth skipped update in a row, counted across calls.
         """
 
     @abstractmethod
     def loss_and_gradients(
-        self, loss: Loss, data: Mapping[str, np.ndarray], scalars: Mapping[str, float]
+        self, step: Step, data: Mapping[str, np.ndarray], scalars: Mapping[str, float]
     ) -> tuple[float, NetworkState]:
-        """The loss on all of ``data`` and its gradient with respect to every parameter; changes nothing."""
+        """The step's loss on all of ``data`` and its gradient for every parameter it trains; changes nothing."""
 
     @property
     @abstractmethod
     def learning_rate(self) -> float:
-        """Of the optimizer's first parameter group. Setting it keeps the ratios between groups."""
+        """Of the first optimizer's first parameter group. Setting it keeps the ratios between groups and optimizers."""
 
     @learning_rate.setter
     @abstractmethod
@@ -138,11 +181,14 @@ class Learner(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """``{"networks": NetworkState, "optimizer": its moments, by the names of the parameters}``."""
+        """``{"networks": NetworkState, "optimizers": {optimizer: {"type", "moments" by the names of parameters}}}``.
+
+        And ``skipped_in_a_row``. A learner that loads it goes on bit for bit.
+        """
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any], *, source: str = "the given state") -> None:
-        """Take over networks, and the optimizer's moments where ``state`` has them; all of it or nothing.
+        """Take over networks, and the optimizers' moments where ``state`` has them; all of it or nothing.
 
         source: where the state came from, for errors.
         Raises ArchitectureMismatch that names the parameters (or the optimizers) that differ.
@@ -150,7 +196,7 @@ class Learner(ABC):
 
     @abstractmethod
     def perturb(self, noise_scale: float, rng: np.random.Generator) -> None:
-        """Multiply every weight by ``1 + noise_scale * N(0, 1)``."""
+        """Multiply every weight that an optimizer trains by ``1 + noise_scale * N(0, 1)``."""
 
     @abstractmethod
     def release(self) -> None:
