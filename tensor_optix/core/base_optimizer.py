@@ -5,6 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import numpy as np
+
+from tensor_optix.core.hyperparams import Space
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, TuningEvidence
 
 
@@ -17,8 +20,21 @@ class BaseOptimizer(ABC):
     ) -> HyperparamSet:
         """Hyperparameters for the next learn call. ``metrics_history`` is oldest first."""
 
+    def expect(self, space: Space | None) -> None:
+        """Told once before the run which hyperparameters the agent declares (None: it declares none).
+
+        Default: of no interest.
+        """
+
+    def seed(self, rng: np.random.Generator) -> None:
+        """Draw everything random from ``rng`` from now on. Default: nothing is drawn."""
+
     def observe(self, evidence: TuningEvidence) -> None:
         """Told, just before ``suggest``, which hyperparameters trained the policy whose score this is."""
+
+    def settled(self, hyperparams: HyperparamSet) -> HyperparamSet:
+        """``hyperparams`` with every experiment taken back, for an agent that is handed out. Default: as they are."""
+        return hyperparams
 
     def on_improvement(self, metrics: EvalMetrics) -> None:
         """A tick counted as an improvement."""

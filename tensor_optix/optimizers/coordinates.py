@@ -1,0 +1,150 @@
+"""How do hyperparameters become positions between 0 and 1, and back?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from tensor_optix.core.hyperparams import Interval, Param, Space
+from tensor_optix.errors import ConfigError
+
+ANYTHING = Interval("(-inf, inf)")
+
+
+class Axis(Protocol):
+    """One tunable hyperparameter. A move of 1 spans its whole range."""
+
+    def moved(self, value: Any, offset: float) -> Any:
+        """``value`` moved by ``offset``, kept inside the range; 0 gives the very same value back."""
+        ...
+
+    def distance(self, one: Any, other: Any) -> float:
+        """How far ``other`` lies from ``one``, in units of the range, with its sign."""
+        ...
+
+    def holding(self, value: Any) -> Axis:
+        """This axis, widened where ``value`` lies outside: the user's own values win. Raises ConfigError."""
+        ...
+
+
+@dataclass(frozen=True)
+class NumberAxis:
+    """A number between ``low`` and ``high``, on a logarithmic scale if ``is_log``."""
+
+    low: float
+    high: float
+    is_log: bool = False
+    is_int: bool = False
+    limits: Interval = ANYTHING
+
+    def position(self, value: float) -> float:
+        """0 at ``low``, 1 at ``high``."""
+        if self.is_log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+    def value(self, position: float) -> float:
+        """The number at a position; outside [0, 1] the nearest end."""
+        if position <= 0.0 or position >= 1.0:
+            number = self.low if position <= 0.0 else self.high
+        elif self.is_log:
+            number = self.low * (self.high / self.low) ** position
+        else:
+            number = self.low + position * (self.high - self.low)
+        return round(number) if self.is_int else number
+
+    def moved(self, value: float, offset: float) -> float:
+        if offset == 0.0:
+            return value
+        number = self.value(self.position(value) + offset)
+        if self.is_int and number == value:  # a whole number moves by one at least
+            number = int(min(max(value + math.copysign(1, offset), self.low), self.high))
+        return number if number in self.limits else value
+
+    def distance(self, one: float, other: float) -> float:
+        return self.position(other) - self.position(one)
+
+    def holding(self, value: Any) -> NumberAxis:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ConfigError(f"a tuned hyperparameter must be a finite number, got {value!r}")
+        if self.is_log and value <= 0:
+            raise ConfigError(f"a hyperparameter on a logarithmic scale must be above 0, got {value!r}")
+        is_int = self.is_int or isinstance(value, int)
+        return replace(self, low=min(self.low, value), high=max(self.high, value), is_int=is_int)
+
+    @property
+    def decades(self) -> float:
+        """Width of the range in powers of ten; 0 on a linear scale."""
+        return math.log10(self.high / self.low) if self.is_log else 0.0
+
+
+@dataclass(frozen=True)
+class ChoiceAxis:
+    """One of several values without an order: a move up is the next one, a move down leaves it alone."""
+
+    choices: tuple[Any, ...]
+
+    def moved(self, value: Any, offset: float) -> Any:
+        if offset <= 0.0:
+            return value
+        return self.choices[(self.choices.index(value) + 1) % len(self.choices)]
+
+    def distance(self, one: Any, other: Any) -> float:
+        return float(one != other)
+
+    def holding(self, value: Any) -> ChoiceAxis:
+        return self if value in self.choices else ChoiceAxis((*self.choices, value))
+
+
+class Box(Mapping[str, Axis]):
+    """The axes that a tuner moves along, by name."""
+
+    def __init__(self, axes: Mapping[str, Axis]) -> None:
+        self._axes = dict(axes)
+
+    @classmethod
+    def declared(
+        cls, bounds: Mapping[str, tuple[float, float]], log_params: Sequence[str], space: Space | None
+    ) -> Box:
+        """The axes that the user gave bounds for; where there are none, those that the agent declares as tunable.
+
+        Scale, whole numbers and hard limits come from the agent's declaration where it knows the name.
+        Raises ConfigError for impossible bounds.
+        """
+        known: Mapping[str, Param] = space or {}
+        names = list(bounds) or [name for name, param in known.items() if param.tunable]
+        return cls({name: _axis(name, bounds.get(name), name in log_params, known.get(name)) for name in names})
+
+    def holding(self, params: Mapping[str, Any]) -> Box:
+        """The axes of the hyperparameters that are there, widened to hold their values."""
+        return Box({name: axis.holding(params[name]) for name, axis in self.items() if name in params})
+
+    def moved(self, params: Mapping[str, Any], offsets: Mapping[str, float]) -> dict[str, Any]:
+        """``params`` with some of them moved."""
+        return {**params, **{name: self[name].moved(params[name], offset) for name, offset in offsets.items()}}
+
+    def __getitem__(self, name: str) -> Axis:
+        return self._axes[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._axes)
+
+    def __len__(self) -> int:
+        return len(self._axes)
+
+
+def _axis(name: str, bounds: tuple[float, float] | None, is_log: bool, param: Param | None) -> Axis:
+    if param is not None and bounds is None and param.kind in ("categorical", "bool"):
+        return ChoiceAxis(param.choices or (False, True))
+    low, high = bounds if bounds is not None else (param.low, param.high) if param else (None, None)
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ConfigError(f"the bounds of {name!r} must be two numbers, the lower one first, got {(low, high)}")
+    kind = param.kind if param else ""
+    on_log_scale = is_log or kind.startswith("log_")
+    if on_log_scale and low <= 0:
+        raise ConfigError(f"{name!r} is on a logarithmic scale: its bounds must be above 0, got {(low, high)}")
+    return NumberAxis(
+        low, high, on_log_scale, kind.endswith("int"), Interval(param.limits) if param else ANYTHING
+    )
