@@ -19,34 +19,65 @@ PUBLIC_NAMES: dict[str, str] = {
             "EpisodeData EvalMetrics FinalScore HyperparamSet LoopState PolicySnapshot RunResult StopReason "
             "TuningEvidence Verdict"
         ),
+        "tensor_optix.core.backoff_scheduler": "BackoffScheduler",
         "tensor_optix.core.base_agent": "BaseAgent",
         "tensor_optix.core.base_evaluator": "BaseEvaluator",
         "tensor_optix.core.base_optimizer": "BaseOptimizer",
         "tensor_optix.core.base_pipeline": "BasePipeline",
         "tensor_optix.core.callbacks": "Continuation LoopCallback RunView",
         "tensor_optix.core.checkpoint_registry": "CheckpointRegistry",
-        "tensor_optix.core.convergence": "ConvergenceRule Judgement PatienceRule Tick",
+        "tensor_optix.core.convergence": "ConvergenceRule Judgement Tick",
+        "tensor_optix.core.evidence": "EvidenceRule",
+        "tensor_optix.core.patience": "PatienceRule",
+        "tensor_optix.core.diagnostic_controller": "DiagnosticController",
         "tensor_optix.core.evaluators": "ReturnEvaluator",
-        "tensor_optix.core.hyperparams": "Param Space",
+        "tensor_optix.core.hyperparams": "LinearSchedule Param Space",
         "tensor_optix.core.loop_config": "LoopConfig",
         "tensor_optix.core.loop_controller": "LoopController",
+        "tensor_optix.core.normalizers": "ObsNormalizer RewardNormalizer RunningMeanStd",
+        "tensor_optix.core.replay_buffer": "PrioritizedReplayBuffer ReplayBuffer",
         "tensor_optix.core.trajectory_buffer": "compute_gae make_minibatches",
+        "tensor_optix.exploration.rnd": "RNDPipeline",
         "tensor_optix.algorithms.torch_ppo": "TorchPPOAgent",
+        "tensor_optix.algorithms.torch_ppo_continuous": "TorchGaussianPPOAgent",
+        "tensor_optix.algorithms.torch_dqn": "TorchDQNAgent",
+        "tensor_optix.algorithms.torch_sac": "TorchSACAgent",
+        "tensor_optix.adapters.pytorch.torch_agent": "TorchAgent",
+        "tensor_optix.adapters.pytorch.torch_evaluator": "TorchEvaluator",
+        "tensor_optix.algorithms.tf_ppo": "TFPPOAgent",
+        "tensor_optix.algorithms.tf_ppo_continuous": "TFGaussianPPOAgent",
+        "tensor_optix.algorithms.tf_dqn": "TFDQNAgent",
+        "tensor_optix.algorithms.tf_sac": "TFSACAgent",
+        "tensor_optix.adapters.tensorflow.tf_agent": "TFAgent",
+        "tensor_optix.adapters.tensorflow.tf_evaluator": "TFEvaluator",
         "tensor_optix.callbacks.report": "ReportWriter",
         "tensor_optix.optimizer": "RLOptimizer",
+        "tensor_optix.orchestrator": "TrialOrchestrator",
         "tensor_optix.optimizers.no_tuning": "NoTuning",
+        "tensor_optix.optimizers.spsa_optimizer": "SPSAOptimizer",
+        "tensor_optix.optimizers.backoff_optimizer": "BackoffOptimizer",
+        "tensor_optix.optimizers.momentum_optimizer": "MomentumOptimizer",
+        "tensor_optix.optimizers.pbt_optimizer": "PBTOptimizer",
         "tensor_optix.pipeline.batch_pipeline": "BatchPipeline",
+        "tensor_optix.pipeline.live_pipeline": "LivePipeline",
+        "tensor_optix.pipeline.live": "CsvLines FileSource JsonLines LiveSource StdinSource TcpSource WebSocketSource",
+        "tensor_optix.pipeline.walk_forward": "Fold walk_forward",
+        "tensor_optix.pipeline.vector_pipeline": "VectorBatchPipeline",
         "tensor_optix.quick": "make_agent",
         "tensor_optix.testing.check_agent": "check_agent",
+        "tensor_optix.testing.check_env_pipeline": "check_env_pipeline",
         "tensor_optix.errors": (
-            "AgentError ArchitectureMismatch CheckpointError ConfigError EnvError MissingDependency NonFiniteError "
-            "TensorOptixError"
+            "AgentError ArchitectureMismatch CheckpointError ConfigError EnvError EnvHangs EnvWorkerDied "
+            "LiveFeedError MissingDependency NonFiniteError TensorOptixError TrialError"
         ),
     }.items()
     for name in names.split()
 }
 
-_EXTRA_OF = {"torch": "torch", "tensorflow": "tf", "jax": "jax", "flax": "jax", "optax": "jax", "matplotlib": "report"}
+_EXTRA_OF = {
+    "torch": "torch", "tensorflow": "tf", "jax": "jax", "flax": "jax", "optax": "jax", "matplotlib": "report",
+    "websockets": "live", "optuna": "search",
+}  # fmt: skip
 
 
 def load(name: str) -> Any:

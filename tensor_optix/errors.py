@@ -25,10 +25,37 @@ class ConfigError(TensorOptixError, ValueError):
 class EnvError(TensorOptixError, RuntimeError):
     """An environment failed. ``env_index`` and ``step`` say which one and when; ``__cause__`` is its own error."""
 
+    health_key = "env_failed"
+    """How it is called where it is counted."""
+
     def __init__(self, message: str, *, env_index: int = 0, step: int | None = None) -> None:
         super().__init__(message)
         self.env_index = env_index
         self.step = step
+
+
+class EnvWorkerDied(EnvError):
+    """The process of an environment ended; ``exitcode`` as multiprocessing has it, negative for a signal."""
+
+    health_key = "worker_died"
+
+    def __init__(self, message: str, *, env_index: int = 0, exitcode: int | None = None) -> None:
+        super().__init__(message, env_index=env_index)
+        self.exitcode = exitcode
+
+
+class EnvHangs(EnvError):
+    """An environment in a process of its own did not answer in time, and was ended."""
+
+    health_key = "worker_hung"
+
+
+class LiveFeedError(TensorOptixError, RuntimeError):
+    """A live feed cannot go on: its source failed, was away for too long, or sends what is no record."""
+
+
+class TrialError(TensorOptixError, RuntimeError):
+    """A search cannot go on: a trial raised in a worker process, or the workers keep dying."""
 
 
 class AgentError(TensorOptixError, RuntimeError):

@@ -1,0 +1,162 @@
+"""Optuna's study: opened or continued, its sampler and pruner, and trials until there are enough."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tensor_optix._lazy import missing
+from tensor_optix.core.rng import RandomStreams
+from tensor_optix.search.param_space import SearchSpace
+from tensor_optix.search.trial import TrialPlan, run_trial
+
+if TYPE_CHECKING:
+    import optuna
+
+HEARTBEAT_SECONDS = 2
+"""How often a running trial says that it is alive; one that has been silent for five times as long is tried again."""
+
+MAX_RETRIES = 3
+
+
+class Lock(Protocol):
+    """A lock of threading or multiprocessing."""
+
+    def acquire(self) -> bool: ...
+    def release(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """How a study is opened; the same plan in every process that works on it.
+
+    storage: an Optuna URL (every process opens it for itself).
+    """
+
+    name: str
+    storage: str
+    direction: str
+    n_trials: int
+    n_startup_trials: int
+    pruner_warmup_steps: int
+    pruner_interval: int
+    seed: int
+
+    def open(self) -> optuna.Study:
+        """The study, with a sampler whose seed depends on how many trials there are: a resumed search goes on."""
+        library = optuna_module()
+        with quiet():
+            storage = library.storages.RDBStorage(
+                self.storage, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=5 * HEARTBEAT_SECONDS,
+                **{_stale_keyword(library): _retry(library)},
+            )  # fmt: skip
+        study: optuna.Study = library.create_study(
+            study_name=self.name, storage=storage, direction=self.direction, load_if_exists=True,
+            pruner=library.pruners.MedianPruner(
+                n_startup_trials=min(5, self.n_startup_trials), n_warmup_steps=self.pruner_warmup_steps,
+                interval_steps=self.pruner_interval,
+            ),
+        )  # fmt: skip
+        number = len(study.get_trials(deepcopy=False))
+        with quiet():
+            study.sampler = library.samplers.TPESampler(
+                n_startup_trials=self.n_startup_trials, multivariate=True, group=True,
+                seed=RandomStreams(self.seed).counter_seed("sampler", number),
+            )  # fmt: skip
+        return study
+
+
+def optuna_module() -> Any:
+    """Optuna. Raises MissingDependency with the line that installs it."""
+    try:
+        import optuna
+    except ModuleNotFoundError as error:
+        raise missing("optuna") from error
+    return optuna
+
+
+def n_finished(study: optuna.Study) -> int:
+    """How many trials count: completed, pruned, or failed by themselves (those of a dead process are tried again)."""
+    return sum(_counts(trial) for trial in study.get_trials(deepcopy=False))
+
+
+def work(plan: StudyPlan, trials: TrialPlan, space: SearchSpace, starting: Lock) -> None:
+    """Run trials, one after the other, until as many are finished (here or in other processes) as were asked for.
+
+    starting: held from the decision to begin a trial until it has begun, so that nobody begins one too many.
+    """
+    library = optuna_module()
+    study = plan.open()
+
+    def objective(trial: optuna.Trial) -> float:
+        starting.release()
+        params = space.drawn(trial)
+        trial.set_user_attr("params", params)
+        outcome = run_trial(trials, trial, params, RandomStreams(plan.seed).counter_seed("trial", trial.number))
+        trial.set_user_attr("score", outcome.score)
+        if outcome.pruned:
+            raise library.TrialPruned
+        return outcome.objective  # NaN, of a trial without a score: Optuna books it as failed
+
+    while (n_done := n_finished(study)) < plan.n_trials:
+        starting.acquire()
+        with quiet():
+            library.storages.fail_stale_trials(study)
+        n_running = len(study.get_trials(deepcopy=False, states=(library.trial.TrialState.RUNNING,)))
+        if n_done + n_running >= plan.n_trials:  # others are at it; if they die, their trials become stale
+            starting.release()
+            time.sleep(HEARTBEAT_SECONDS / 2)
+            continue
+        with quiet():
+            study.optimize(objective, n_trials=1)
+
+
+def queue_first(study: optuna.Study, space: SearchSpace, params: Mapping[str, Any]) -> None:
+    """Have ``params`` tried before anything else, once per study."""
+    if queued := space.queued(params):
+        study.enqueue_trial(queued, skip_if_exists=True)
+
+
+def best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial | None:
+    """The completed trial with the best objective; None while there is none."""
+    library = optuna_module()
+    complete = study.get_trials(deepcopy=False, states=(library.trial.TrialState.COMPLETE,))
+    if not complete:
+        return None
+    sign = 1.0 if study.direction == library.study.StudyDirection.MAXIMIZE else -1.0
+    return max(complete, key=lambda trial: sign * _value(trial))
+
+
+def _value(trial: optuna.trial.FrozenTrial) -> float:
+    return trial.value if trial.value is not None else -math.inf
+
+
+def _counts(trial: optuna.trial.FrozenTrial) -> bool:
+    return trial.state.is_finished() and (trial.state.name != "FAIL" or "score" in trial.user_attrs)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Optuna's word that its heartbeat is experimental: what we rely on of it is tested here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna_module().exceptions.ExperimentalWarning)
+        yield
+
+
+def _stale_keyword(library: Any) -> str:
+    return "heartbeat_stale_trial_callback" if _is_5(library) else "failed_trial_callback"
+
+
+def _retry(library: Any) -> Any:
+    storages = library.storages
+    retry = storages.RetryHeartbeatStaleTrialCallback if _is_5(library) else storages.RetryFailedTrialCallback
+    return retry(max_retry=MAX_RETRIES)
+
+
+def _is_5(library: Any) -> bool:
+    return int(library.__version__.split(".")[0]) >= 5
