@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent, as_agent
+from tensor_optix.core.own_weights import loading_weights, writing_weights
 from tensor_optix.core.state import join_state, split_state
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
 from tensor_optix.errors import CheckpointError, ConfigError
@@ -74,11 +75,6 @@ class CheckpointRegistry:
         """The snapshot with the highest score, or None."""
         return next(iter(self.snapshots), None)
 
-    def would_be_best(self, score: float) -> bool:
-        """True when a policy with this score, saved now, would be the best one."""
-        best = self.best
-        return not math.isnan(score) and (best is None or score >= best.eval_metrics.primary_score)
-
     def would_keep(self, score: float) -> bool:
         """True when a policy with this score, saved now, would not be pruned at once."""
         snapshots = self.snapshots
@@ -115,7 +111,7 @@ class CheckpointRegistry:
         meta = self._meta(kind, score, eval_metrics, hyperparams)
         self._is_writer = True
         if policy is None:
-            generation = self._store.commit({}, {}, meta, lambda path: agent.save_weights(str(path)))
+            generation = self._store.commit({}, {}, meta, writing_weights(agent.save_weights))
         else:
             generation = self._store.commit(*split_state(policy), meta)
         snapshot = self._described(generation, self._store.meta(generation))
@@ -168,7 +164,7 @@ class CheckpointRegistry:
                 break
             paths.append(snapshot.weights_path)
         if len(paths) > 1:
-            with _all_or_nothing(agent, best):
+            with _all_or_nothing(agent, best), loading_weights(agent, best.weights_path):
                 agent.average_weights(paths)
         return best
 
@@ -298,7 +294,8 @@ def _all_or_nothing(agent: BaseAgent, snapshot: PolicySnapshot) -> Iterator[None
 
 def _restore_weights(agent: BaseAgent, snapshot: PolicySnapshot, policy: dict[str, Any] | None) -> None:
     if policy is None:
-        agent.load_weights(snapshot.weights_path)
+        with loading_weights(agent, snapshot.weights_path):
+            agent.load_weights(snapshot.weights_path)
         return
     try:
         agent.load_policy_state(policy)
@@ -308,7 +305,7 @@ def _restore_weights(agent: BaseAgent, snapshot: PolicySnapshot, policy: dict[st
 
 def _is_damage(error: CheckpointError | None) -> bool:
     """True when the content is at fault, and not the way to it: that may be free again the next time."""
-    return error is not None and not isinstance(error.__cause__, OSError)
+    return error is not None and not isinstance(error.__cause__, OSError | MemoryError)
 
 
 def _check_meta(directory: Path, meta: Mapping[str, Any], run_id: str) -> None:

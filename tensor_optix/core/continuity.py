@@ -9,6 +9,7 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.budget import Budget
 from tensor_optix.core.commit_guard import CommitGuard
 from tensor_optix.core.loop_parts import LoopParts
+from tensor_optix.core.own_weights import loading_weights
 from tensor_optix.core.resume import differences, software
 from tensor_optix.core.state import Stateful, misfit
 from tensor_optix.core.tenure import Tenure
@@ -43,9 +44,13 @@ class Continuity:
 
     def commit(self, boundary: State, tenure: Tenure, totals: Totals, seconds: float) -> None:
         """Put the training state of this window boundary on disk; a failure is counted, the third one surfaces."""
-        own_state, bare, save_weights = _agent_state(tenure.agent)
-        state = self._tree(boundary, tenure, totals, seconds) | {"agent": own_state, "bare_agent": bare}
-        self._guard.attempt(lambda: self._states.commit(state, save_weights))
+
+        def attempt() -> int:
+            own_state, bare, save_weights = _agent_state(tenure.agent)
+            state = self._tree(boundary, tenure, totals, seconds) | {"agent": own_state, "bare_agent": bare}
+            return self._states.commit(state, save_weights)
+
+        self._guard.attempt(attempt, "training state")
 
     def _tree(self, boundary: State, tenure: Tenure, totals: Totals, seconds: float) -> State:
         """Everything but the agent."""
@@ -103,5 +108,6 @@ def _load_agent(agent: BaseAgent, state: State, weights: str | None) -> None:
     if bare["policy"] is not None:
         agent.load_policy_state(bare["policy"])
     elif weights is not None:
-        agent.load_weights(weights)
+        with loading_weights(agent, weights):
+            agent.load_weights(weights)
     agent.set_hyperparams(HyperparamSet(bare["hyperparams"]))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tensor_optix.core.own_weights import writing_weights
 from tensor_optix.core.state import join_state, split_state
 from tensor_optix.errors import CheckpointError
 from tensor_optix.storage import FileSystem, SnapshotStore
@@ -35,13 +36,15 @@ class TrainingStates:
         save_weights: of an agent that gives no state of its own.
         """
         started = self._clock()
-        extra = None if save_weights is None else (lambda path: save_weights(str(path)))
+        extra = None if save_weights is None else writing_weights(save_weights)
         tree, arrays = split_state(state)
-        generation = self._store.commit(tree, arrays, {"kind": "training"}, extra)
-        for older in self._store.generations():
-            if older < generation:
-                self._store.remove(older)
-        self._due_at = self._clock() + PAUSE_SHARE * (self._clock() - started)
+        try:
+            generation = self._store.commit(tree, arrays, {"kind": "training"}, extra)
+            for older in self._store.generations():
+                if older < generation:
+                    self._store.remove(older)
+        finally:  # a failed attempt costs time, too
+            self._due_at = self._clock() + PAUSE_SHARE * (self._clock() - started)
         return generation
 
     def exists(self) -> bool:

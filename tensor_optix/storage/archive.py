@@ -7,17 +7,17 @@
                          the SHA-256 of all that
 
 The manifest is written last, so a directory without one was never finished. A reader checks sizes, then hashes,
-and only then looks inside.
+and only then looks inside. Neither ever holds the arrays a second time.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -26,21 +26,18 @@ from tensor_optix.storage.array_format import (
     MAX_DATA_BYTES,
     MAX_HEADER_BYTES,
     describe_arrays,
-    described_bytes,
     pack_arrays,
+    packed_bytes,
     unpack_arrays,
 )
 from tensor_optix.storage.file_system import FileSystem
-from tensor_optix.storage.strict_json import FormatError, dumps, loads
+from tensor_optix.storage.strict_json import FormatError, dumps, has_fields, loads, naming
 
 FORMAT_VERSION = 1
 ARRAYS, STATE, MANIFEST, WEIGHTS = "arrays.safetensors", "state.json", "MANIFEST.json", "weights"
 MAX_JSON_BYTES = 4 << 20
 MAX_FILE_BYTES = 8 + MAX_HEADER_BYTES + MAX_DATA_BYTES
 MAX_DEPTH = 32  # of directories below ``weights``
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 WriteExtra = Callable[[Path], None]
 """Told where an agent may write its own weights: at this path (a file or a directory), or with a suffix added."""
@@ -84,14 +81,9 @@ def save_archive(
     unfinished = path.with_name(f".{path.name}.unfinished")
     if fs.kind(unfinished) != "absent":
         fs.remove_tree(unfinished)
-    fs.make_directory(unfinished)
-    try:
+    with fs.building(unfinished):
         write_archive(fs, unfinished, state=state, arrays=arrays, meta=meta, write_extra=write_extra)
         _put_in_place(fs, unfinished, path)
-    except BaseException:
-        with suppress(CheckpointError):
-            fs.remove_tree(unfinished)
-        raise
 
 
 def write_archive(
@@ -106,35 +98,36 @@ def write_archive(
     """Fill an existing empty directory, manifest last; everything is on the disk itself when this returns."""
     if fs.names(directory):
         raise CheckpointError(directory, "is not empty, so no archive can be written into it")
-    files = {ARRAYS: _formatted(directory / ARRAYS, pack_arrays, arrays), STATE: _json(directory / STATE, state)}
-    _check_space(fs, directory, sum(map(len, files.values())))
-    records = []
-    for name, data in files.items():
-        fs.write_new(directory / name, data)
-        records.append(_record(name, len(data), hashlib.sha256(data).hexdigest()))
+    with naming(directory / ARRAYS):
+        description = describe_arrays(arrays)
+        size = packed_bytes(description)
+    state_text = _json(directory / STATE, state)
+    _check_space(fs, directory, size + len(state_text))
+    records = [
+        _written(fs, directory / ARRAYS, size, pack_arrays(arrays)),
+        _written(fs, directory / STATE, len(state_text), [state_text]),
+    ]
     if write_extra is not None:
         write_extra(directory / WEIGHTS)
         records += _seal_weights(fs, directory)
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "files": records,
-        "arrays": describe_arrays(arrays),
-        "meta": dict(meta),
-    }
+    manifest = {"format_version": FORMAT_VERSION, "files": records, "arrays": description, "meta": dict(meta)}
     manifest["sha256"] = _digest(directory / MANIFEST, manifest)
     fs.write_new(directory / MANIFEST, _json(directory / MANIFEST, manifest))
     fs.sync_directory(directory)
 
 
 def read_archive(fs: FileSystem, directory: Path) -> Archive:
-    """The content of an archive; nothing is parsed before all sizes and hashes have been found right."""
+    """The content of an archive; nothing is looked into before its size and its hash have been found right."""
     directory = _current(fs, Path(directory).absolute())
     manifest = read_manifest(fs, directory)
-    contents = _verified_contents(fs, directory, manifest.files)
-    arrays = _formatted(directory / ARRAYS, unpack_arrays, contents[ARRAYS])
-    if describe_arrays(arrays) != manifest.arrays:
-        raise CheckpointError(directory / ARRAYS, "holds other arrays than the manifest lists")
-    state = _formatted(directory / STATE, lambda data: loads(data, MAX_JSON_BYTES), contents[STATE])
+    _check_files(fs, directory, manifest.files)
+    pieces = {name: _verified(fs, directory / name, *entry) for name, entry in manifest.files.items()}
+    for name in sorted(pieces.keys() - {ARRAYS, STATE}):
+        deque(pieces[name], maxlen=0)
+    with naming(directory / ARRAYS):
+        arrays = unpack_arrays(manifest.arrays, pieces[ARRAYS])
+    with naming(directory / STATE):
+        state = loads(b"".join(pieces[STATE]), MAX_JSON_BYTES)
     return Archive(state, arrays, manifest.meta, directory)
 
 
@@ -145,8 +138,9 @@ def read_manifest(fs: FileSystem, directory: Path) -> Manifest:
         raise CheckpointError(directory, "is not an archive: it is no directory")
     if fs.kind(path) == "absent":
         raise CheckpointError(directory, f"is not an archive: it has no {MANIFEST}")
-    fields = _formatted(path, lambda data: loads(data, MAX_JSON_BYTES), fs.read(path, MAX_JSON_BYTES))
-    manifest = _formatted(path, _checked_manifest, fields)
+    with naming(path):
+        fields = loads(fs.read(path, MAX_JSON_BYTES), MAX_JSON_BYTES)
+        manifest = _checked_manifest(fields)
     if fields.pop("sha256") != _digest(path, fields):
         raise CheckpointError(path, "is damaged: its content does not match its SHA-256")
     return manifest
@@ -196,17 +190,22 @@ def _check_space(fs: FileSystem, directory: Path, size: int) -> None:
         raise CheckpointError(directory, f"needs {needed} bytes of space, {free} are free; free some space")
 
 
-def _record(name: str, size: int, digest: str) -> dict[str, Any]:
-    return {"name": name, "size": size, "sha256": digest}
+def _written(fs: FileSystem, path: Path, size: int, pieces: Iterable[bytes | memoryview]) -> dict[str, Any]:
+    """Write a file piece by piece; its record for the manifest."""
+    sha256 = hashlib.sha256()
+    fs.write_new(path, _hashed(sha256, pieces))
+    return {"name": path.name, "size": size, "sha256": sha256.hexdigest()}
 
 
 def _seal_weights(fs: FileSystem, directory: Path) -> list[dict[str, Any]]:
     """Check, sync and hash what an agent wrote itself."""
-    records = []
+    records: list[dict[str, Any]] = []
     for name in _files(fs, directory):
         if name.startswith(WEIGHTS):
             fs.sync_file(directory / name)
-            records.append(_record(name, *fs.digest(directory / name, MAX_FILE_BYTES)))
+            sha256 = hashlib.sha256()
+            size = sum(map(len, _hashed(sha256, fs.chunks(directory / name, MAX_FILE_BYTES))))
+            records.append({"name": name, "size": size, "sha256": sha256.hexdigest()})
         elif name not in (ARRAYS, STATE):
             raise CheckpointError(directory / name, f"was written beside the path {WEIGHTS!r} given to save_weights")
     if not records:
@@ -233,11 +232,8 @@ def _files(fs: FileSystem, directory: Path, prefix: str = "", depth: int = 0) ->
 # -- reading ---------------------------------------------------------------------------------------------------
 
 
-def _verified_contents(fs: FileSystem, directory: Path, files: dict[str, tuple[int, str]]) -> dict[str, bytes]:
-    """The bytes of our own two files, once every file has the size and the hash that the manifest gives.
-
-    Only names found in the directory are opened; a name that only the manifest has leads nowhere.
-    """
+def _check_files(fs: FileSystem, directory: Path, files: dict[str, tuple[int, str]]) -> None:
+    """Names and sizes. Only names found in the directory are opened; one that only the manifest has leads nowhere."""
     found = set(_files(fs, directory)) - {MANIFEST}
     if odd := sorted(found ^ set(files)):
         problem = "is not listed in the manifest" if odd[0] in found else "is listed in the manifest but missing"
@@ -245,45 +241,43 @@ def _verified_contents(fs: FileSystem, directory: Path, files: dict[str, tuple[i
     for name, (size, _) in files.items():
         if fs.size(directory / name) != size:
             raise CheckpointError(directory / name, f"has {fs.size(directory / name)} bytes instead of {size}")
-    contents = {name: fs.read(directory / name, files[name][0]) for name in (ARRAYS, STATE)}
-    for name, (size, digest) in files.items():
-        ours = contents.get(name)
-        found_digest = fs.digest(directory / name, size)[1] if ours is None else hashlib.sha256(ours).hexdigest()
-        if found_digest != digest:
-            raise CheckpointError(directory / name, "is damaged: its content does not match its SHA-256")
-    return contents
+
+
+def _verified(fs: FileSystem, path: Path, size: int, digest: str) -> Iterator[bytes]:
+    """A file piece by piece; after the last one an error, if it was not what the manifest says."""
+    sha256 = hashlib.sha256()
+    yield from _hashed(sha256, fs.chunks(path, size))
+    if sha256.hexdigest() != digest:
+        raise CheckpointError(path, "is damaged: its content does not match its SHA-256")
 
 
 def _checked_manifest(fields: Any) -> Manifest:
     """The manifest's fields in their types. Raises FormatError."""
     if not isinstance(fields, dict):
         raise FormatError("is no JSON object")
-    version = fields.get("format_version")
-    if type(version) is not int or version != FORMAT_VERSION:
+    if (version := fields.get("format_version")) != FORMAT_VERSION:
         raise FormatError(f"has format_version {str(version)[:20]}, this release reads {FORMAT_VERSION}")
-    if set(fields) != {"format_version", "files", "arrays", "meta", "sha256"}:
-        raise FormatError("needs format_version, files, arrays, meta and sha256, and nothing else")
-    files, arrays, meta = fields["files"], fields["arrays"], fields["meta"]
-    if not (isinstance(files, list) and isinstance(arrays, dict) and isinstance(meta, dict)):
-        raise FormatError("has fields of wrong types")
-    listed = dict(map(_checked_record, files))
-    if len(listed) != len(files) or not {ARRAYS, STATE} <= set(listed):
+    if not has_fields(fields, {"format_version": int, "files": list, "arrays": dict, "meta": dict, "sha256": str}):
+        raise FormatError("needs format_version, files, arrays, meta and sha256 in their types, and nothing else")
+    kinds = {"name": str, "size": int, "sha256": str}
+    if not all(has_fields(record, kinds) and 0 <= record["size"] <= MAX_FILE_BYTES for record in fields["files"]):
+        raise FormatError("has a file entry that is not name, size and sha256, or an impossible size")
+    files = {record["name"]: (record["size"], record["sha256"]) for record in fields["files"]}
+    if len(files) != len(fields["files"]) or not {ARRAYS, STATE} <= set(files):
         raise FormatError(f"must list every file once, {ARRAYS} and {STATE} among them")
-    surplus = listed[ARRAYS][0] - described_bytes(arrays)
-    if not 8 <= surplus <= 8 + MAX_HEADER_BYTES or listed[STATE][0] > MAX_JSON_BYTES:
+    if files[ARRAYS][0] != packed_bytes(fields["arrays"]) or files[STATE][0] > MAX_JSON_BYTES:
         raise FormatError(f"gives {ARRAYS} or {STATE} a size that does not fit what is in it")
-    return Manifest(listed, arrays, meta)
+    return Manifest(files, fields["arrays"], fields["meta"])
 
 
-def _checked_record(record: Any) -> tuple[str, tuple[int, str]]:
-    if not isinstance(record, dict) or set(record) != {"name", "size", "sha256"}:
-        raise FormatError("has a file entry that is not name, size and sha256")
-    name, size, digest = record["name"], record["size"], record["sha256"]
-    if not isinstance(name, str) or not isinstance(digest, str):
-        raise FormatError("has a file entry with wrong types")
-    if type(size) is not int or not 0 <= size <= MAX_FILE_BYTES:
-        raise FormatError(f"gives {name[:100]!r} an impossible size")
-    return name, (size, digest)
+# -- both ------------------------------------------------------------------------------------------------------
+
+
+def _hashed(sha256: Any, pieces: Iterable[Any]) -> Iterator[Any]:
+    for piece in pieces:
+        sha256.update(piece)
+        yield piece
+        del piece  # before the next one is made
 
 
 def _digest(path: Path, fields: dict[str, Any]) -> str:
@@ -292,15 +286,5 @@ def _digest(path: Path, fields: dict[str, Any]) -> str:
 
 
 def _json(path: Path, value: Any) -> bytes:
-    data = _formatted(path, dumps, value)
-    if len(data) > MAX_JSON_BYTES:
-        raise CheckpointError(path, f"would have {len(data)} bytes, more than the {MAX_JSON_BYTES} that are read back")
-    return data
-
-
-def _formatted(path: Path, convert: Callable[[T], R], value: T) -> R:
-    """``convert(value)``, with ``path`` added to what it complains about."""
-    try:
-        return convert(value)
-    except FormatError as error:
-        raise CheckpointError(path, str(error)) from error
+    with naming(path):
+        return dumps(value, MAX_JSON_BYTES)

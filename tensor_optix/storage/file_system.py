@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import secrets
 import shutil
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -39,6 +38,9 @@ _REMEDIES = {
     errno.EPERM: _NO_PERMISSION,
     errno.ELOOP: "it is a symbolic link, and links are not followed here",
 }
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+_LOOK = os.O_RDONLY | os.O_NOFOLLOW
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
 class FileLock:
@@ -84,24 +86,17 @@ class FileSystem:
 
     def read(self, path: Path, max_bytes: int) -> bytes:
         """All bytes of a plain file with a single name and at most ``max_bytes``, judged before anything is read."""
-        return b"".join(self.chunks(path, max_bytes, chunk_bytes=max_bytes))
+        return b"".join(self.chunks(path, max_bytes))
 
-    def digest(self, path: Path, max_bytes: int) -> tuple[int, str]:
-        """(size, SHA-256) of what ``read`` would give, in the memory of one chunk."""
-        size, sha256 = 0, hashlib.sha256()
-        for chunk in self.chunks(path, max_bytes):
-            size += len(chunk)
-            sha256.update(chunk)
-        return size, sha256.hexdigest()
-
-    def chunks(self, path: Path, max_bytes: int, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
-        """What ``read`` would give, piece by piece."""
-        flags = os.O_RDONLY | os.O_NONBLOCK
-        with _explained(path, "read it"), _opened(path, flags) as descriptor:
+    def chunks(self, path: Path, max_bytes: int) -> Iterator[bytes]:
+        """What ``read`` would give, in the memory of one chunk."""
+        with _opened(path, "read it", _LOOK) as descriptor:
             size = _plain_size(descriptor, path)
             if size > max_bytes:
                 raise CheckpointError(path, f"has {size} bytes, more than the {max_bytes} allowed")
-            yield from _pieces(descriptor, size, chunk_bytes)
+            while size > 0 and (chunk := os.read(descriptor, min(size, CHUNK_BYTES))):
+                yield chunk
+                size -= len(chunk)
 
     def free_bytes(self, path: Path) -> int:
         """Bytes that this user can still write on the file system of ``path``."""
@@ -111,11 +106,15 @@ class FileSystem:
 
     # -- files -------------------------------------------------------------------------------------------------
 
-    def write_new(self, path: Path, data: bytes) -> None:
-        """Create ``path`` with ``data``, on the disk itself when this returns. Fails if the name is taken."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        with _explained(path, "write it"), _opened(path, flags) as descriptor:
-            self._write_all(descriptor, data)
+    def write_new(self, path: Path, data: bytes | Iterable[bytes | memoryview]) -> None:
+        """Create ``path`` with ``data`` (whole or in pieces), on the disk itself when this returns.
+
+        Fails if the name is taken.
+        """
+        with _opened(path, "write it", _CREATE | os.O_EXCL) as descriptor:
+            for piece in [data] if isinstance(data, bytes) else data:
+                self._write_all(descriptor, piece)
+                del piece  # before the next one is made
             self._sync(descriptor)
 
     def replace(self, path: Path, data: bytes) -> None:
@@ -132,8 +131,7 @@ class FileSystem:
 
     def append(self, path: Path, data: bytes) -> None:
         """Add ``data`` at the end, creating the file if need be; on an error the old end is restored. Not synced."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
-        with _explained(path, "append to it"), _opened(path, flags) as descriptor:
+        with _opened(path, "append to it", _CREATE | os.O_APPEND) as descriptor:
             size = _plain_size(descriptor, path)
             try:
                 self._write_all(descriptor, data)
@@ -144,13 +142,18 @@ class FileSystem:
 
     def sync_file(self, path: Path) -> None:
         """Force a file's content to the disk."""
-        with _explained(path, "sync it"), _opened(path, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
+        with _opened(path, "sync it", _LOOK) as descriptor:
             self._sync(descriptor)
 
     def remove_file(self, path: Path) -> None:
         """Delete one file."""
         with _explained(path, "delete it"):
             path.unlink()
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Move ``source`` to ``target`` in one step; a file takes the place of a file."""
+        with _explained(source, f"rename it to {target.name}"):
+            source.rename(target)
 
     # -- directories -------------------------------------------------------------------------------------------
 
@@ -159,57 +162,53 @@ class FileSystem:
         with _explained(path, "create it"):
             path.mkdir(mode=0o700)
 
+    @contextmanager
+    def building(self, path: Path) -> Iterator[None]:
+        """Create the directory ``path``, to be filled and renamed; on any error on the way it is deleted again."""
+        self.make_directory(path)
+        try:
+            yield
+        except BaseException:
+            with suppress(CheckpointError):
+                self.remove_tree(path)
+            raise
+
     def ensure_directory(self, path: Path) -> None:
         """Create a directory and its parents where they are missing, durably.
 
         An empty one may be what a killed process had just made, so its name is forced to the disk as well.
         """
-        if path.is_dir():
-            if not self.names(path):
-                self.sync_directory(path.parent)
+        if path.is_dir() and self.names(path):
             return
-        self.ensure_directory(path.parent)
-        try:
-            self.make_directory(path)
-        except CheckpointError:
-            if not path.is_dir():  # otherwise somebody else was faster
-                raise
+        if not path.is_dir():
+            self.ensure_directory(path.parent)
+            try:
+                self.make_directory(path)
+            except CheckpointError:
+                if not path.is_dir():  # otherwise somebody else was faster
+                    raise
         self.sync_directory(path.parent)
 
     def sync_directory(self, path: Path) -> None:
         """Force a directory's names to the disk: without it a new or renamed file may vanish with the power."""
-        with _explained(path, "sync it"):
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                self._sync(descriptor)
-            finally:
-                os.close(descriptor)
+        with _opened(path, "sync it", _DIRECTORY) as descriptor:
+            self._sync(descriptor)
 
     def remove_tree(self, path: Path) -> None:
         """Delete a directory and all that is in it; links are deleted, not followed."""
         with _explained(path, "delete it"):
             shutil.rmtree(path)
 
-    def rename(self, source: Path, target: Path) -> None:
-        """Move ``source`` to ``target`` in one step; a file takes the place of a file."""
-        with _explained(source, f"rename it to {target.name}"):
-            source.rename(target)
-
     # -- locks -------------------------------------------------------------------------------------------------
 
     def lock(self, path: Path) -> FileLock:
         """Take the lock file ``path``, or say at once who holds it."""
-        with _explained(path, "lock it"):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                _plain_size(descriptor, path)
-                _take(descriptor, path)
-                os.ftruncate(descriptor, 0)
-                self._write_all(descriptor, f"pid {os.getpid()} on {socket.gethostname()}".encode())
-            except BaseException:
-                os.close(descriptor)
-                raise
-        return FileLock(descriptor)
+        with _opened(path, "lock it", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW) as opened:
+            _plain_size(opened, path)
+            _take(opened, path)
+            os.ftruncate(opened, 0)
+            self._write_all(opened, f"pid {os.getpid()} on {socket.gethostname()}".encode())
+            return FileLock(os.dup(opened))  # the same lock, which outlives the closing of the first
 
     @contextmanager
     def turn(self, path: Path) -> Iterator[bool]:
@@ -217,18 +216,21 @@ class FileSystem:
 
         Gives False where directories cannot be locked, as on some network file systems: others may be at work.
         """
-        with _explained(path, "lock it"):
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            yield _took_turn(descriptor)
-        finally:
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked child may hold a copy, so closing is not enough
-            os.close(descriptor)
+        with _opened(path, "lock it", _DIRECTORY) as descriptor:
+            is_alone = True
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            except OSError:
+                is_alone = False
+            try:
+                yield is_alone
+            finally:
+                with suppress(OSError):
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked child may hold a copy: closing is not enough
 
     # -- the two steps of every write --------------------------------------------------------------------------
 
-    def _write_all(self, descriptor: int, data: bytes) -> None:
+    def _write_all(self, descriptor: int, data: bytes | memoryview) -> None:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
@@ -241,6 +243,8 @@ class FileSystem:
 def _explained(path: Path, action: str) -> Iterator[None]:
     try:
         yield
+    except MemoryError as error:
+        raise CheckpointError(path, f"cannot {action}: out of memory; free some memory") from error
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0)
         reason = f"cannot {action}: {error.strerror or error}" + (f"; {remedy}" if remedy else "")
@@ -248,12 +252,14 @@ def _explained(path: Path, action: str) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def _opened(path: Path, action: str, flags: int) -> Iterator[int]:
+    """An open file or directory (never waiting for the other end of a pipe), with its errors explained."""
+    with _explained(path, action):
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
 
 def _plain_size(descriptor: int, path: Path) -> int:
@@ -264,20 +270,6 @@ def _plain_size(descriptor: int, path: Path) -> int:
     if status.st_nlink != 1:
         raise CheckpointError(path, "is a hard link to a file that has other names")
     return status.st_size
-
-
-def _pieces(descriptor: int, size: int, chunk_bytes: int) -> Iterator[bytes]:
-    while size > 0 and (chunk := os.read(descriptor, min(size, chunk_bytes))):
-        yield chunk
-        size -= len(chunk)
-
-
-def _took_turn(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    except OSError:
-        return False
-    return True
 
 
 def _take(descriptor: int, path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tensor_optix.errors import CheckpointError
 from tensor_optix.storage.file_system import FileSystem
-from tensor_optix.storage.strict_json import FormatError, dumps, loads
+from tensor_optix.storage.strict_json import FormatError, dumps, loads, naming
 
 MAX_LOG_BYTES = 1 << 30
 MAX_ROW_BYTES = 1 << 20
@@ -15,12 +15,8 @@ MAX_ROW_BYTES = 1 << 20
 
 def append_row(fs: FileSystem, path: Path, row: dict[str, Any]) -> None:
     """Add one row. It is not forced to the disk: losing the last rows with the power harms no one."""
-    try:
-        line = dumps(row)
-    except FormatError as error:
-        raise CheckpointError(path, f"cannot take a row: {error}") from error
-    if len(line) > MAX_ROW_BYTES:
-        raise CheckpointError(path, f"cannot take a row of {len(line)} bytes, more than the {MAX_ROW_BYTES} read back")
+    with naming(path, "cannot take a row: "):
+        line = dumps(row, MAX_ROW_BYTES)
     fs.append(path, line + b"\n")
 
 
@@ -42,18 +38,16 @@ def read_rows(fs: FileSystem, path: Path) -> list[dict[str, Any]]:
 
 
 def cut_torn_row(fs: FileSystem, path: Path) -> None:
-    """Drop an unfinished end, so that the next row starts on a line of its own. For the writer, on opening."""
+    """Drop an unfinished end, so that the next row starts on a line of its own. For the writer, on opening.
+
+    A power loss can leave zeros where rows were; no row contains one.
+    """
     if fs.kind(path) == "absent":
         return
     data = fs.read(path, MAX_LOG_BYTES)
-    if len(complete := _complete(data)) < len(data):
-        fs.replace(path, complete)
-
-
-def _complete(data: bytes) -> bytes:
-    """The lines up to the last sound one. A power loss can leave zeros where rows were; no row contains one."""
-    written = data.partition(b"\0")[0]
-    return written[: written.rfind(b"\n") + 1]
+    end = data.partition(b"\0")[0].rfind(b"\n") + 1
+    if end < len(data):
+        fs.replace(path, data[:end])
 
 
 def cut_rows(fs: FileSystem, path: Path, window: int) -> None:
@@ -65,10 +59,8 @@ def cut_rows(fs: FileSystem, path: Path, window: int) -> None:
 
 
 def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    try:
+    with naming(path, f"line {number} "):
         row = loads(line, MAX_ROW_BYTES)
-    except FormatError as error:
-        raise CheckpointError(path, f"line {number} {error}") from error
-    if not isinstance(row, dict):
-        raise CheckpointError(path, f"line {number} is no JSON object")
+        if not isinstance(row, dict):
+            raise FormatError("is no JSON object")
     return row

@@ -4,7 +4,7 @@
     LOCK                          held by the writer; readers need no lock
     snapshots/  training/         see ``SnapshotStore``
     metrics.jsonl  events.jsonl   a row per tick; a row per decision
-    report.html  plan.json ...    whatever ``write_bytes`` and ``write_text`` are given
+    report.html  plan.json ...    whatever ``write_bytes`` is given
 """
 
 from __future__ import annotations
@@ -20,16 +20,14 @@ from typing import Any, Self
 from tensor_optix.errors import CheckpointError, ConfigError
 from tensor_optix.storage.file_system import TEMPORARY, FileLock, FileSystem
 from tensor_optix.storage.json_lines import append_row, cut_rows, cut_torn_row, read_rows
-from tensor_optix.storage.strict_json import FormatError, dumps, loads
+from tensor_optix.storage.strict_json import FormatError, dumps, has_fields, loads, naming
 
 FORMAT_VERSION = 1
 RUN_FILE, LOCK_FILE = "run.json", "LOCK"
 METRICS_FILE, EVENTS_FILE = "metrics.jsonl", "events.jsonl"
 MAX_RUN_BYTES = 4 << 20
-MAX_FILE_BYTES = 1 << 30
 MAX_SEQUENCE = 10**12
 
-_PROBE = f"{TEMPORARY}probe-"
 _LEFTOVER = re.compile(re.escape(TEMPORARY) + r".+-[0-9a-f]{8}")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 _FILE_NAME = re.compile(r"([a-z]{1,20}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
@@ -58,7 +56,10 @@ class RunDirectory:
         Raises ConfigError when ``parent`` is a file or itself a run, CheckpointError when it cannot be written.
         """
         parent = Path(parent).resolve()
-        _check_parent(fs, parent)
+        if fs.kind(parent) not in ("absent", "directory"):
+            raise ConfigError(f"{parent} is a file; give a directory to put runs into")
+        if fs.kind(parent / RUN_FILE) != "absent":
+            raise ConfigError(f"{parent} is itself a run; give its parent {parent.parent}, or another directory")
         if not _RUN_ID.fullmatch(run_id):
             raise ConfigError(f"run_id must be letters, digits, '.', '_' or '-', got {run_id!r}")
         with _told_unwritable(parent):
@@ -66,7 +67,6 @@ class RunDirectory:
         with fs.turn(parent) as is_alone:
             if is_alone:
                 _sweep(fs, parent)
-            _probe(fs, parent)
             if fs.kind(parent / run_id) != "absent":
                 raise CheckpointError(parent / run_id, "exists already; choose another run_id")
             record = {
@@ -88,8 +88,8 @@ class RunDirectory:
         if fs.kind(path) != "directory":
             raise CheckpointError(path, "is not a run directory: it is a file; give the directory that holds run.json")
         if fs.kind(path / RUN_FILE) == "absent":
-            newest = [name for _, name in sorted(_runs(fs, path), reverse=True)[:3]]
-            hint = f"; its newest runs are {', '.join(newest)}" if newest else ""
+            newest = ", ".join(run.name for run in runs_below(fs, path)[:3])
+            hint = f"; its newest runs are {newest}" if newest else ""
             raise CheckpointError(path, f"is not a run directory: it has no {RUN_FILE}{hint}")
         return cls(fs, path, _read_record(fs, path), None)
 
@@ -111,22 +111,15 @@ class RunDirectory:
         return dict(self._record["summary"])
 
     @property
-    def snapshots_directory(self) -> Path:
-        """Where the policies are kept."""
-        return self.path / "snapshots"
-
-    @property
     def training_directory(self) -> Path:
         """Where the newest training state is kept."""
         return self.path / "training"
 
-    def write_identity(self, identity: Mapping[str, Any]) -> None:
-        """Give the run another identity."""
-        self._write_record({**self._record, "identity": dict(identity)})
-
     def update_summary(self, summary: Mapping[str, Any]) -> None:
         """Add to the summary; names that are there already get the new value."""
-        self._write_record({**self._record, "summary": {**self._record["summary"], **summary}})
+        path, record = self._writable(RUN_FILE), {**self._record, "summary": {**self.summary, **summary}}
+        self._fs.replace(path, _packed(path, record))
+        self._record = record
 
     # -- the lock ----------------------------------------------------------------------------------------------
 
@@ -183,30 +176,12 @@ class RunDirectory:
         self._fs.ensure_directory(path.parent)
         self._fs.replace(path, data)
 
-    def write_text(self, name: str, text: str) -> None:
-        """``write_bytes`` for text, as UTF-8."""
-        self.write_bytes(name, text.encode())
-
-    def read_bytes(self, name: str) -> bytes:
-        """What ``write_bytes`` wrote."""
-        return self._fs.read(self._file(name), MAX_FILE_BYTES)
-
-    # -- helpers -----------------------------------------------------------------------------------------------
-
-    def _file(self, name: str) -> Path:
-        if not _FILE_NAME.fullmatch(name):
-            raise ConfigError(f"a run's file must be a plain name, or one below a folder, got {name!r}")
-        return self.path / name
-
     def _writable(self, name: str) -> Path:
         if self._lock is None:
             raise CheckpointError(self.path / name, "cannot be written: this run is not locked for writing")
-        return self._file(name)
-
-    def _write_record(self, record: dict[str, Any]) -> None:
-        path = self._writable(RUN_FILE)
-        self._fs.replace(path, _packed(path, record))
-        self._record = record
+        if not _FILE_NAME.fullmatch(name):
+            raise ConfigError(f"a run's file must be a plain name, or one below a folder, got {name!r}")
+        return self.path / name
 
     def _tidy(self) -> None:
         folders = [name for name in self._fs.names(self.path) if self._fs.kind(self.path / name) == "directory"]
@@ -214,8 +189,8 @@ class RunDirectory:
             for name in self._fs.names(folder):
                 if name.startswith(TEMPORARY) and self._fs.kind(folder / name) == "file":
                     self._fs.remove_file(folder / name)
-        cut_torn_row(self._fs, self.path / METRICS_FILE)
-        cut_torn_row(self._fs, self.path / EVENTS_FILE)
+        for name in (METRICS_FILE, EVENTS_FILE):
+            cut_torn_row(self._fs, self.path / name)
 
 
 def latest_run(fs: FileSystem, parent: Path) -> Path | None:
@@ -248,29 +223,27 @@ def _next_sequence(fs: FileSystem, parent: Path) -> int:
     return sequence
 
 
-def _check_parent(fs: FileSystem, parent: Path) -> None:
-    if fs.kind(parent) not in ("absent", "directory"):
-        raise ConfigError(f"{parent} is a file; give a directory to put runs into")
-    if fs.kind(parent / RUN_FILE) != "absent":
-        raise ConfigError(f"{parent} is itself a run; give its parent {parent.parent}, or another directory")
-
-
 def _sweep(fs: FileSystem, parent: Path) -> None:
     """Delete what processes left that were killed while they made a run; anything that may be a user's is let be."""
-    for name in filter(_LEFTOVER.fullmatch, fs.names(parent)):
-        kind = fs.kind(parent / name)
-        if kind == "directory" and set(fs.names(parent / name)) <= {LOCK_FILE, RUN_FILE}:
-            fs.remove_tree(parent / name)
-        elif kind == "file" and _PROBE in name:
-            fs.remove_file(parent / name)
+    for path in (parent / name for name in fs.names(parent) if _LEFTOVER.fullmatch(name)):
+        if fs.kind(path) == "directory" and set(fs.names(path)) <= {LOCK_FILE, RUN_FILE}:
+            fs.remove_tree(path)
 
 
-def _probe(fs: FileSystem, parent: Path) -> None:
-    """Find out now, not after an hour of training, whether this directory can be written."""
-    probe = parent / f"{_PROBE}{secrets.token_hex(4)}"
-    with _told_unwritable(parent):
-        fs.replace(probe, b"probe")
-        fs.remove_file(probe)
+def _make(fs: FileSystem, parent: Path, run_id: str, record: bytes) -> FileLock:
+    """Build the directory under another name and rename it; the lock travels with it."""
+    unfinished = parent / f"{TEMPORARY}{run_id}-{secrets.token_hex(4)}"
+    with _told_unwritable(parent), fs.building(unfinished):
+        lock = fs.lock(unfinished / LOCK_FILE)
+        try:
+            fs.write_new(unfinished / RUN_FILE, record)
+            fs.sync_directory(unfinished)
+            fs.rename(unfinished, parent / run_id)
+            fs.sync_directory(parent)
+        except BaseException:
+            lock.release()
+            raise
+    return lock
 
 
 @contextmanager
@@ -281,50 +254,20 @@ def _told_unwritable(parent: Path) -> Iterator[None]:
         raise CheckpointError(parent, f"is not writable: {error.reason}") from error
 
 
-def _make(fs: FileSystem, parent: Path, run_id: str, record: bytes) -> FileLock:
-    """Build the directory under another name and rename it; the lock travels with it."""
-    unfinished = parent / f"{TEMPORARY}{run_id}-{secrets.token_hex(4)}"
-    fs.make_directory(unfinished)
-    lock = None
-    try:
-        lock = fs.lock(unfinished / LOCK_FILE)
-        fs.write_new(unfinished / RUN_FILE, record)
-        fs.sync_directory(unfinished)
-        fs.rename(unfinished, parent / run_id)
-        fs.sync_directory(parent)
-    except BaseException:
-        if lock is not None:
-            lock.release()
-        with suppress(CheckpointError):
-            fs.remove_tree(unfinished)
-        raise
-    return lock
-
-
 def _packed(path: Path, record: dict[str, Any]) -> bytes:
-    try:
-        data = dumps(record)
-    except FormatError as error:
-        raise CheckpointError(path, f"cannot describe the run: {error}") from error
-    if len(data) > MAX_RUN_BYTES:
-        raise CheckpointError(path, f"would have {len(data)} bytes, more than the {MAX_RUN_BYTES} that are read back")
-    return data
+    with naming(path, "cannot describe the run: "):
+        return dumps(record, MAX_RUN_BYTES)
 
 
 def _read_record(fs: FileSystem, path: Path) -> dict[str, Any]:
     """The content of run.json, every field checked."""
-    file = path / RUN_FILE
-    try:
-        record = loads(fs.read(file, MAX_RUN_BYTES), MAX_RUN_BYTES)
-    except FormatError as error:
-        raise CheckpointError(file, str(error)) from error
     kinds = {"format_version": int, "run_id": str, "sequence": int, "identity": dict, "summary": dict}
-    if not isinstance(record, dict) or {name: type(value) for name, value in record.items()} != kinds:
-        raise CheckpointError(file, f"must hold {', '.join(kinds)} in their types, and nothing else")
-    if record["format_version"] != FORMAT_VERSION:
-        raise CheckpointError(
-            file, f"has format_version {record['format_version']}, this release reads {FORMAT_VERSION}"
-        )
-    if not _RUN_ID.fullmatch(record["run_id"]) or not 0 < record["sequence"] <= MAX_SEQUENCE:
-        raise CheckpointError(file, "has an impossible run_id or sequence")
+    with naming(path / RUN_FILE):
+        record: dict[str, Any] = loads(fs.read(path / RUN_FILE, MAX_RUN_BYTES), MAX_RUN_BYTES)
+        if not has_fields(record, kinds):
+            raise FormatError(f"must hold {', '.join(kinds)} in their types, and nothing else")
+        if record["format_version"] != FORMAT_VERSION:
+            raise FormatError(f"has format_version {record['format_version']}, this release reads {FORMAT_VERSION}")
+        if not _RUN_ID.fullmatch(record["run_id"]) or not 0 < record["sequence"] <= MAX_SEQUENCE:
+            raise FormatError("has an impossible run_id or sequence")
     return record

@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +52,10 @@ class SnapshotStore:
         self._fs.ensure_directory(self.directory)
         generation = self._next_generation()
         unfinished = self.directory / f"{TEMPORARY}{generation:012d}-{secrets.token_hex(4)}"
-        self._fs.make_directory(unfinished)
-        try:
-            numbered = {**meta, "generation": generation}
+        numbered = {**meta, "generation": generation}
+        with self._fs.building(unfinished):
             write_archive(self._fs, unfinished, state=state, arrays=arrays, meta=numbered, write_extra=write_extra)
             self._fs.rename(unfinished, self.path(generation))
-        except BaseException:
-            with suppress(CheckpointError):
-                self._fs.remove_tree(unfinished)
-            raise
         self._fs.sync_directory(self.directory)
         return generation
 

@@ -72,7 +72,7 @@ class MemoryFileSystem(FileSystem):
         below = (name[len(prefix) :] for name in [*self._disk, *self._folders] if name.startswith(prefix))
         return sorted({name.split("/")[0] for name in below})
 
-    def chunks(self, path: Path, max_bytes: int, *, chunk_bytes: int = 0) -> Iterator[bytes]:
+    def chunks(self, path: Path, max_bytes: int) -> Iterator[bytes]:
         if self.kind(path) != "file":
             raise CheckpointError(path, "is not a plain file")
         data = self._disk[self._name(path)]
@@ -109,7 +109,7 @@ def sound_disk(root: Path) -> tuple[Disk, list[bytes]]:
 
 def _essence(tree: Any, metrics: EvalMetrics, hyperparams: HyperparamSet) -> bytes:
     state, arrays = split_state(tree)
-    return pack_arrays(arrays) + repr((state, metrics, hyperparams)).encode()
+    return b"".join(pack_arrays(arrays)) + repr((state, metrics, hyperparams)).encode()
 
 
 def fuzz(n_disks: int, *, seed: int, root: Path) -> Report:
@@ -117,14 +117,15 @@ def fuzz(n_disks: int, *, seed: int, root: Path) -> Report:
     disk, truths = sound_disk(root)
     report = Report()
     log = logging.getLogger("tensor_optix")
-    level, log.level = log.level, logging.CRITICAL
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # setting the attribute would leave the cache of what is enabled as it was
     try:
         for number in range(n_disks):
             rng = np.random.default_rng([seed, number])
             kind, damaged = damage(disk, rng)
             _judge(f"{kind}, number {number}", kind, MemoryFileSystem(root, damaged), root, truths, report)
     finally:
-        log.level = level
+        log.setLevel(level)
     return report
 
 

@@ -397,6 +397,7 @@ JSON_BOMBS: dict[str, Callable[[], bytes]] = {
     "UTF-16": lambda: '{"a": 1}'.encode("utf-16"),
     "5 MiB of wide text": lambda: b'{"a": "' + "\U0001f600".encode() * (5 << 18) + b'"}',
     "600,000 empty lists": lambda: b'{"a":[' + b"[]," * 600_000 + b"1]}",
+    "a long key over many values": lambda: b'{"' + b"k" * 2_000_000 + b'":[' + b"1," * 200_000 + b"1]}",
     "400,000 keys": lambda: b"{" + b",".join(b'"%d":1' % i for i in range(400_000)) + b"}",
     "a million empty objects": lambda: b'{"a":[' + b"{}," * 1_000_000 + b"1]}",
     "a false float": lambda: b'{"a": {"__float__": "1e999"}}',
@@ -513,7 +514,9 @@ def _lies_in_the_state() -> Iterator[Case]:
                   {"type": ["Adam"], "moments": 1},
                   {"type": "Adam", "moments": {"actor.0.weight": 1}}, {"type": "Adam", "moments": {"other": {}}},
                   {"type": "Adam", "moments": {"actor.0.weight": {"exp_avg": "x"}}}):  # fmt: skip
-        yield Case(f"optimizer {value!r}", partial(_in_state, "optimizer", value), OF_REGISTRY)
+        yield Case(f"optimizer {value!r}", partial(_in_optimizer, value), OF_REGISTRY)
+    for value in (None, 1, "x", [], {}, {"other": {"type": "Adam", "moments": {}}}):
+        yield Case(f"optimizers {value!r}", partial(_in_state, "optimizers", value), OF_REGISTRY)
     for value in (None, 1, "x", [[1, 2], [3]], {"__array__": "networks/critic/4.weight"}):
         change = partial(_in_network, value)
         yield Case(f"weights {value!r}", change, OF_SNAPSHOTS)
@@ -529,6 +532,10 @@ def _lies_in_the_state() -> Iterator[Case]:
     yield Case("a network more", lambda f: f.edit(STATE, lambda s: s["networks"].update(evil={"w": 1})), OF_SNAPSHOTS)
 
 
+def _in_optimizer(value: Any, files: Files) -> None:
+    files.edit(STATE, lambda state: state["optimizers"].update(optimizer=value))
+
+
 def _in_state(field: str, value: Any, files: Files) -> None:
     files.edit(STATE, lambda state: state.update({field: value}))
 
@@ -542,10 +549,14 @@ def _in_network(value: Any, files: Files) -> None:
 
 def _weights() -> Iterator[Case]:
     def poisoned(name: str, value: float, files: Files) -> None:
-        files.edit_arrays(lambda arrays: arrays[name].reshape(-1).__setitem__(-1, value))
+        def poison(arrays: dict[str, np.ndarray]) -> None:
+            (array,) = (array for path, array in arrays.items() if path.endswith(name))
+            array.reshape(-1)[-1] = value
 
-    for name in ("networks/actor/0.weight", "networks/critic/4.bias", "optimizer/moments/actor.0.weight/exp_avg",
-                 "optimizer/moments/critic.2.bias/exp_avg_sq"):  # fmt: skip
+        files.edit_arrays(poison)
+
+    for name in ("networks/actor/0.weight", "networks/critic/4.bias", "moments/actor.0.weight/exp_avg",
+                 "moments/critic.2.bias/exp_avg_sq"):  # fmt: skip
         for value in (np.nan, np.inf, -np.inf):
             yield Case(f"{value} in {name}", partial(poisoned, name, value), OF_REGISTRY)
 
@@ -617,7 +628,7 @@ def _terminal_tricks() -> Iterator[Case]:
         yield Case(f"{kind} in the name of a dtype", partial(dtype, text), OF_SNAPSHOTS)
         yield Case(f"{kind} in the name of a network", partial(_in_state, "networks", {text: {text: 1}}), OF_SNAPSHOTS)
         yield Case(f"{kind} in the name of an optimizer",
-                   partial(_in_state, "optimizer", {"type": text, "moments": {}}), OF_REGISTRY)  # fmt: skip
+                   partial(_in_optimizer, {"type": text, "moments": {}}), OF_REGISTRY)  # fmt: skip
     yield Case("a name that is no UTF-8", lambda f: os.close(os.open(
         os.fsencode(f.run / GENERATION) + b"/\xff\xfe", os.O_CREAT)), OF_SNAPSHOTS)  # fmt: skip
     yield Case("a pipe whose name is no UTF-8", lambda f: os.mkfifo(

@@ -149,7 +149,8 @@ class Files:
 
     def edit_arrays(self, change: Callable[[dict[str, np.ndarray]], Any]) -> None:
         """Change the arrays, so that everything agrees again."""
-        arrays = unpack_arrays(self.path(ARRAYS).read_bytes())
+        described = json.loads(self.path(MANIFEST).read_bytes())["arrays"]
+        arrays = unpack_arrays(described, [self.path(ARRAYS).read_bytes()])
         change(arrays)
-        self.seal(ARRAYS, pack_arrays(arrays))
+        self.seal(ARRAYS, b"".join(pack_arrays(arrays)))
         self.edit(MANIFEST, lambda manifest: manifest.update(arrays=describe_arrays(arrays)))

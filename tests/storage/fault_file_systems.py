@@ -76,7 +76,7 @@ class SteppedFileSystem(FileSystem):
             super().remove_tree(path)
 
     def _write_all(self, descriptor: int, data: bytes) -> None:
-        with self._step(Operation("write", path_of(descriptor), data=data)):
+        with self._step(Operation("write", path_of(descriptor), data=bytes(data))):
             super()._write_all(descriptor, data)
 
     def _sync(self, descriptor: int) -> None:
@@ -203,9 +203,9 @@ class FaultFileSystem(SteppedFileSystem):
         self._look(path)
         return super().names(path)
 
-    def read(self, path: Path, max_bytes: int) -> bytes:
+    def chunks(self, path: Path, max_bytes: int) -> Iterator[bytes]:
         self._look(path)
-        return super().read(path, max_bytes)
+        yield from super().chunks(path, max_bytes)
 
     def free_bytes(self, path: Path) -> int:
         self._look(path)

@@ -323,7 +323,7 @@ def _update_run(fs: FileSystem, root: Path, promise: Promise) -> None:
         for score in (1.0, 2.0):
             run.update_summary({"score": score})
             promise(f"{score}")
-        run.write_text("media/plan.json", "new")
+        run.write_bytes("media/plan.json", b"new")
         promise("plan")
     finally:
         run.release()
@@ -338,13 +338,14 @@ def _check_updated(root: Path, promises: set[str], power_lost: bool) -> None:
         raise Lost(f"run.json says {score} after {sorted(promises)}")
     if run.identity != {"seed": 1} or score not in (0.0, 1.0, 2.0):
         raise WronglyAccepted(f"run.json says {run.identity}, {run.summary}")
-    plan = run.read_bytes("media/plan.json") if (root / "run" / "media" / "plan.json").exists() else None
+    path = root / "run" / "media" / "plan.json"
+    plan = path.read_bytes() if path.exists() else None
     if "plan" in promises and plan is None:
         raise Lost("plan.json is gone")
     if plan not in (None, b"new"):
         raise WronglyAccepted(f"plan.json holds {plan!r}")
     run.lock()
-    run.write_text("media/plan.json", "newer")
+    run.write_bytes("media/plan.json", b"newer")
     run.release()
     _check_no_leftovers(root)
 

@@ -68,7 +68,6 @@ def test_a_new_run_knows_who_it_is_and_holds_its_lock(run: RunDirectory, tmp_pat
     assert (run.run_id, run.identity, run.summary, run.is_locked) == ("a", {"seed": 3}, {}, True)
     assert FS.names(run.path) == ["LOCK", "run.json"]
     assert FS.names(run.path.parent) == ["a"]
-    assert run.snapshots_directory == run.path / "snapshots"
     assert run.training_directory == run.path / "training"
 
 
@@ -82,7 +81,7 @@ def test_a_run_that_was_being_made_is_never_seen_half_made(tmp_path: Path) -> No
             assert not (parent / "a").exists()
         else:
             break
-    assert n == 6  # parent, probe file and its rename, temporary directory, run.json, rename
+    assert n == 4  # parent, temporary directory, run.json, rename
     assert latest_run(FS, parent) == parent / "a"
 
 
@@ -109,18 +108,17 @@ def test_a_reader_writes_nothing_and_cannot_write(run: RunDirectory) -> None:
     with pytest.raises(CheckpointError, match="not locked"):
         reader.append_metrics({})
     with pytest.raises(CheckpointError, match="not locked"):
-        reader.write_text("plan.json", "{}")
+        reader.write_bytes("plan.json", b"{}")
     with pytest.raises(CheckpointError, match="not locked"):
         reader.update_summary({})
 
 
-def test_identity_and_summary_are_kept(run: RunDirectory) -> None:
+def test_the_summary_is_kept_and_the_identity_stays(run: RunDirectory) -> None:
     run.update_summary({"score": 1.0, "state": "running"})
     run.update_summary({"state": "ended"})
-    run.write_identity({"seed": 4})
     back = RunDirectory.open(FS, run.path)
     assert back.summary == {"score": 1.0, "state": "ended"}
-    assert back.identity == {"seed": 4}
+    assert back.identity == {"seed": 3}
 
 
 def test_rows_come_back_in_order(run: RunDirectory) -> None:
@@ -156,11 +154,11 @@ def test_a_row_that_json_cannot_hold_is_refused(run: RunDirectory) -> None:
 
 
 def test_files_of_a_run_are_replaced_whole(run: RunDirectory) -> None:
-    run.write_text("report.html", "γ")
-    run.write_text("report.html", "δ")
+    run.write_bytes("report.html", b"old")
+    run.write_bytes("report.html", b"new")
     run.write_bytes("media/progress.png", b"png")
-    assert run.read_bytes("report.html") == "δ".encode()
-    assert run.read_bytes("media/progress.png") == b"png"
+    assert (run.path / "report.html").read_bytes() == b"new"
+    assert (run.path / "media" / "progress.png").read_bytes() == b"png"
     assert FS.names(run.path) == ["LOCK", "media", "report.html", "run.json"]
 
 

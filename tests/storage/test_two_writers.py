@@ -208,13 +208,13 @@ def test_where_directories_cannot_be_locked_runs_are_made_and_nothing_is_swept(
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    (tmp_path / ".tmp-probe-0a0a0a0a").write_bytes(b"probe")
+    (tmp_path / ".tmp-run-0a0a0a0a").mkdir()
     RunDirectory.create(FS, tmp_path, "a", {}).release()
-    assert FS.names(tmp_path) == [".tmp-probe-0a0a0a0a", "a"]
+    assert FS.names(tmp_path) == [".tmp-run-0a0a0a0a", "a"]
 
 
 def test_only_what_a_killed_creation_left_is_swept(tmp_path: Path) -> None:
-    for name in (".tmp-probe-0a0a0a0a", ".tmp-mine-0b0b0b0b", ".tmp-mine"):
+    for name in (".tmp-mine-0b0b0b0b", ".tmp-mine"):
         (tmp_path / name).write_bytes(b"")
     for name, content in ((".tmp-run-0c0c0c0c", "run.json"), (".tmp-run-0d0d0d0d", "thesis.txt")):
         (tmp_path / name).mkdir()
