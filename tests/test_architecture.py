@@ -19,11 +19,15 @@ ALLOWED = {
     "core": {"core", "storage"},
     "backends": {"backends", "core", "storage"},
     "algorithms": {"algorithms", "backends", "core", "storage"},
+    "adapters": {"adapters", "algorithms", "backends", "core", "storage"},
     "optimizers": {"optimizers", "core", "storage"},
     "pipeline": {"pipeline", "core", "storage"},
+    "exploration": {"exploration", "core", "storage"},
     "callbacks": {"callbacks", "core", "storage"},
     "testing": {"testing", "core", "storage", "pipeline"},
     "optimizer": {"core", "storage", "optimizers"},
+    "search": {"search", "core", "storage", "optimizer"},
+    "orchestrator": {"core", "storage", "search"},
     "quick": {"core", "storage", "optimizers", "pipeline", "algorithms", "backends", "callbacks", "optimizer"},
     "cli": {"cli", "core", "storage", "callbacks", "quick", "optimizer", "pipeline"},
 }
@@ -93,6 +97,7 @@ def test_nothing_draws_from_a_global_random_state(path: Path):
 
 
 UNSAFE_IMPORTS = {"pickle", "cloudpickle", "marshal", "shelve", "dill", "joblib", "yaml", "subprocess", "shutil"}
+HANDS_FACTORIES_TO_CHILDREN = {"search/workers.py"}  # by cloudpickle, over pipes of its own, never from a file
 HARMLESS = {"shutil.which", "shutil.get_terminal_size"}
 BANNED_CALLS = {
     "eval", "exec", "compile", "__import__", "os.system", "os.popen", "tempfile.mktemp",
@@ -110,6 +115,8 @@ def test_nothing_runs_code_from_a_file(path: Path):
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     if part_of(path) == "storage":
         found -= {"shutil"}
+    if relative(path) in HANDS_FACTORIES_TO_CHILDREN:
+        found -= {"cloudpickle"}
     if found == {"shutil"}:
         found = {name for call in calls if (name := ast.unparse(call.func)).startswith("shutil.")} - HARMLESS
     assert not found

@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike
 
 from tensor_optix.errors import ConfigError
 
+MANY_ENVS = 10
+"""Above so many environments one NumPy operation a step beats one Python float a row (benchmarks/gae.py)."""
+
 
 def compute_gae(
     rewards: ArrayLike,
@@ -51,7 +54,7 @@ def compute_gae(
         raise ConfigError(f"compute_gae needs rows of equal length, got {lengths}, next_values: {len(successor)}")
     end[last_rows] = True
     delta = reward + gamma * np.where(cut, 0.0, successor) - value  # not a product: NaN · 0 is NaN
-    advantage = np.array(_discounted_sums(delta, gamma * gae_lambda * ~end))
+    advantage = _discounted_sums(delta, gamma * gae_lambda * ~end, _equal_length(segments, len(reward)))
     return _float32(advantage), _float32(advantage + value)
 
 
@@ -66,8 +69,28 @@ def _named(**arrays: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     yield from arrays.items()
 
 
-def _discounted_sums(terms: np.ndarray, decay: np.ndarray) -> list[float]:
-    """``x_t = terms_t + decay_t x_{t+1}``, backwards. Python floats: seven times faster here than NumPy scalars."""
+def _equal_length(segments: Sequence[tuple[int, int]] | None, n_rows: int) -> int | None:
+    """The length of the segments, where there are many, all equally long, and they hold every row in order."""
+    if segments is None or len(segments) <= MANY_ENVS or n_rows % len(segments):
+        return None
+    length = n_rows // len(segments)
+    starts = range(0, n_rows, length) if length else ()
+    return length if list(map(tuple, segments)) == [(start, start + length) for start in starts] else None
+
+
+def _discounted_sums(terms: np.ndarray, decay: np.ndarray, segment_length: int | None) -> np.ndarray:
+    """``x_t = terms_t + decay_t x_{t+1}``, backwards, [T]; the same numbers, bit for bit, by either way."""
+    if segment_length is None:
+        return np.array(_sums_of_floats(terms, decay))
+    totals = np.ascontiguousarray(terms.reshape(-1, segment_length).T)                               # [T/N, N]
+    factors = np.ascontiguousarray(decay.reshape(-1, segment_length).T)
+    for step in range(segment_length - 2, -1, -1):
+        totals[step] += factors[step] * totals[step + 1]
+    return totals.T.reshape(-1)
+
+
+def _sums_of_floats(terms: np.ndarray, decay: np.ndarray) -> list[float]:
+    """One row after the other. Python floats: seven times faster here than NumPy scalars."""
     total, sums = 0.0, []
     for term, factor in zip(terms[::-1].tolist(), decay[::-1].tolist(), strict=True):
         total = term + factor * total

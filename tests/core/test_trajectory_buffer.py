@@ -39,6 +39,28 @@ def test_credit_does_not_cross_a_segment():
     np.testing.assert_allclose(each, together, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("n_envs", "n_steps"), [(17, 5), (40, 1), (64, 30)])
+def test_many_environments_give_the_very_numbers_that_each_gives_alone(n_envs, n_steps):
+    rng, n_rows = np.random.default_rng(0), n_envs * n_steps
+    rewards, values, successors = rng.normal(size=(3, n_rows))
+    terminated, truncated = rng.random((2, n_rows)) < 0.1
+    columns = {"terminated": terminated, "next_values": successors}
+    segments = [(start, start + n_steps) for start in range(0, n_rows, n_steps)]
+    together = compute_gae(rewards, values, terminated | truncated, segments=segments, **columns)
+    for start, stop in segments:
+        rows = slice(start, stop)
+        part = {name: column[rows] for name, column in columns.items()}
+        alone = compute_gae(rewards[rows], values[rows], (terminated | truncated)[rows], **part)
+        np.testing.assert_array_equal(alone, [column[rows] for column in together])
+
+
+def test_many_segments_of_unequal_length_are_kept_apart_too():
+    segments = [(0, 19), *((start, start + 1) for start in range(19, 36))]
+    ones = np.ones(36)
+    advantages, _ = compute_gae(ones, 0 * ones, ones < 0, 1.0, 1.0, segments=segments)
+    assert advantages.tolist() == [*range(19, 0, -1)] + [1] * 17
+
+
 @pytest.mark.parametrize("n_rows", [0, 1])
 def test_the_shortest_windows_are_defined(n_rows):
     advantages, returns = compute_gae([1.0] * n_rows, [0.5] * n_rows, [False] * n_rows, 0.9, last_value=2.0)
