@@ -29,6 +29,12 @@ class BasePipeline(ABC):
     def teardown(self) -> None:
         """Close what the pipeline itself opened; ``setup`` may follow again."""
 
+    def leave_window(self) -> None:
+        """The run is to end after this window: one that waits for data ends with what it has. From any thread.
+
+        Default: a window ends by itself soon enough.
+        """
+
     @property
     @abstractmethod
     def is_live(self) -> bool:
@@ -68,6 +74,11 @@ class BasePipeline(ABC):
         None (default) where no such environment can be had.
         """
         return None
+
+    @property
+    def continues_exactly(self) -> bool:
+        """False for a source that goes on while nobody looks: what came meanwhile is missing after a resume."""
+        return True
 
     def state_dict(self) -> dict[str, Any] | None:
         """What an exact continuation needs, or None (default): a resumed run starts the environments anew."""

@@ -27,6 +27,8 @@ def resume_level(agent: BaseAgent, pipeline: BasePipeline) -> ResumeLevel:
         return ResumeLevel("E0", f"{type(agent).__name__} gives no state_dict: only its weights are continued")
     if pipeline.state_dict() is None:
         return ResumeLevel("E1", f"{type(pipeline).__name__} gives no state_dict: its environments start anew")
+    if not pipeline.continues_exactly:
+        return ResumeLevel("E1", f"{type(pipeline).__name__} cannot go back to where its source was")
     return ResumeLevel("E3", "every part gives its complete state")
 
 
