@@ -44,6 +44,12 @@ class EnvWorkerDied(EnvError):
         self.exitcode = exitcode
 
 
+class EnvWorkerRaised(EnvError):
+    """An environment in a process of its own raised; a note has the traceback of that process."""
+
+    health_key = "worker_raised"
+
+
 class EnvHangs(EnvError):
     """An environment in a process of its own did not answer in time, and was ended."""
 

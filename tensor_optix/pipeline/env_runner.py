@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
@@ -12,12 +11,11 @@ from gymnasium.spaces import Discrete
 
 from tensor_optix.errors import EnvError
 from tensor_optix.pipeline.environments import Env, env_name
-from tensor_optix.pipeline.nonfinite import Bounds, OnNonFinite
+from tensor_optix.pipeline.nonfinite import OnNonFinite
+from tensor_optix.pipeline.observations import Unreadable, reader_for
 
 MAX_REPLAYED_ACTIONS = 20_000
 """Replaying more on resume would take longer than starting the env episode anew is worth."""
-FEW_NUMBERS = 12
-"""So many are looked at one by one sooner than all at once."""
 
 StepResult = tuple[Any, float, bool, bool, dict[str, Any]]
 
@@ -26,21 +24,20 @@ class EnvRunner:
     """One environment, and what is known of its open env episode.
 
     on_nonfinite: asked for finite numbers in place of NaN and infinity; what it raises surfaces.
+    env_index: which of several; None where there is only this one.
     Every other failure surfaces as EnvError. Its ``__cause__`` is the environment's own error, or None where the
     environment broke the contract, which no new copy of it would mend.
     """
 
-    def __init__(self, env: Env, on_nonfinite: OnNonFinite, *, env_index: int = 0) -> None:
+    def __init__(self, env: Env, on_nonfinite: OnNonFinite, *, env_index: int | None = None) -> None:
         self.env = env
-        self.name = env_name(env)
-        self.env_index = env_index
-        self.shape: tuple[int, ...] = env.observation_space.shape or ()
-        self.dtype: np.dtype[Any] = np.dtype(env.observation_space.dtype)
-        self.bounds = Bounds.of(env.observation_space)
-        self.is_bounded = self.bounds.exclude_anything(self.dtype)
+        self.name = env_name(env) + (f" (environment {env_index})" if env_index is not None else "")
+        self.env_index = env_index or 0
+        self.reader = reader_for(env.observation_space)
         self._on_nonfinite = on_nonfinite
-        self._is_finite = _finiteness_test(self.shape, self.dtype)
-        self._step = env.step
+        # looked up once: these are asked at every step
+        self._step, self._shape, self._dtype = env.step, self.reader.shape, self.reader.dtype
+        self._is_finite, self.copied = self.reader.is_finite, self.reader.copied
         self.close_episode()
 
     def close_episode(self) -> None:
@@ -80,8 +77,8 @@ class EnvRunner:
         observation, reward, terminated, truncated, info = result
         if (
             type(observation) is not np.ndarray
-            or observation.shape != self.shape
-            or observation.dtype != self.dtype
+            or observation.shape != self._shape
+            or observation.dtype != self._dtype
         ):
             observation = self._checked(observation)
         if type(reward) is not float:
@@ -100,10 +97,6 @@ class EnvRunner:
         self.episode_return += reward
         self.observation = observation
         return observation, reward, terminated, truncated, info
-
-    def copied(self, observation: Any) -> np.ndarray:
-        """``observation`` as an array of ours: the environment may write to its own again."""
-        return np.array(observation, dtype=self.dtype)
 
     def state_dict(self) -> dict[str, Any] | None:
         """How to have the open env episode again; None when none is open."""
@@ -142,24 +135,13 @@ class EnvRunner:
         return isinstance(self.env.action_space, Discrete)
 
     def _fingerprint(self) -> str:
-        return hashlib.sha256(self.copied(self.observation).tobytes()).hexdigest()
+        return hashlib.sha256(self.reader.content(self.observation)).hexdigest()
 
-    def _checked(self, observation: Any) -> np.ndarray:
-        """``observation`` in the space's own type; a float may be rounded to a shorter one."""
+    def _checked(self, observation: Any) -> Any:
         try:
-            array = np.asarray(observation)
-        except (TypeError, ValueError) as error:
-            raise self._broken(f"observations must be arrays ({error})", observation) from None
-        if array.shape != self.shape:
-            raise self._broken(f"observations must have the space's shape {self.shape}", observation)
-        if array.dtype == self.dtype:
-            return array
-        is_castable = np.can_cast(array.dtype, self.dtype, casting="same_kind")
-        with np.errstate(over="ignore"):  # what overflows becomes infinite, and is seen as such
-            cast = array.astype(self.dtype) if is_castable else array
-        if not is_castable or (array.dtype.kind in "iu" and not np.array_equal(cast, array)):
-            raise self._broken(f"observations must be {self.dtype} without loss, not {array.dtype}", observation)
-        return cast
+            return self.reader.checked(observation)
+        except Unreadable as error:
+            raise self._broken(str(error), observation) from None
 
     def _number(self, reward: Any) -> float:
         if not isinstance(reward, str | bytes | complex | np.complexfloating) and np.ndim(reward) == 0:
@@ -174,15 +156,13 @@ class EnvRunner:
             raise self._broken(f"{name} must be True or False", value)
         return bool(value)
 
-    def _finite(self, method: str, observation: np.ndarray, reward: float) -> tuple[np.ndarray, float]:
+    def _finite(self, method: str, observation: Any, reward: float) -> tuple[Any, float]:
         """Finite numbers in place of these."""
         what = f"a reward of {reward}"
         if isfinite(reward):
-            odd = ~np.isfinite(observation)
-            first = tuple(int(axis[0]) for axis in np.nonzero(odd))
-            what = f"an observation with {observation[first]} at {list(first)} ({odd.sum()} of {odd.size} not finite)"
+            what = f"an observation with {self.reader.oddity(observation)}"
         problem = self._error(f"gave {what} in {self._where(method)}")
-        return self._on_nonfinite.finite(observation, reward, self.bounds, problem)
+        return self._on_nonfinite.finite(observation, reward, self.reader.clipped, problem)
 
     def _raised(self, method: str, error: Exception) -> EnvError:
         return self._error(f"raised in {self._where(method)}: {type(error).__name__}: {error}")
@@ -197,16 +177,6 @@ class EnvRunner:
 
     def _error(self, what: str) -> EnvError:
         return EnvError(f"{self.name} {what}", env_index=self.env_index, step=self.steps + 1 if self.is_open else 0)
-
-
-def _finiteness_test(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Callable[[np.ndarray], bool]:
-    """True for an array of finite numbers; np.isfinite takes several times as long as either way here."""
-    if dtype.kind != "f":
-        return lambda observation: True
-    if len(shape) == 1 and shape[0] <= FEW_NUMBERS:
-        return lambda observation: all(map(isfinite, observation.tolist()))
-    zeros, dot = np.zeros(shape, dtype), np.vdot
-    return lambda observation: isfinite(dot(observation, zeros))  # whatever is finite is 0 times 0
 
 
 def _short(value: Any) -> str:

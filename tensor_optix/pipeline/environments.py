@@ -7,6 +7,7 @@ import importlib.util
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -16,6 +17,7 @@ from gymnasium.wrappers import NormalizeObservation, NormalizeReward, RecordVide
 
 from tensor_optix._about import install_hint
 from tensor_optix.errors import ConfigError, MissingDependency, nearest
+from tensor_optix.pipeline.observations import checked_mode, observed
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +33,27 @@ UNCLONABLE_WRAPPERS = (NormalizeObservation, NormalizeReward, RecordVideo)
 """Wrappers with running statistics or files of their own: a clone would show the agent other numbers, or overwrite."""
 
 
+class StandIn(gym.Env[Any, Any]):
+    """Stands in for an environment that is somewhere else, and has no spec of its own."""
+
+    name: str
+    max_episode_steps: int | None
+
+
 class EnvSource(ABC):
-    """Gives the training environment and, where possible, another one like it."""
+    """Gives the training environment and, where possible, another one like it.
+
+    observations: how ``observed`` hands them on ("auto", "flatten" or "raw").
+    """
 
     is_rebuildable = True
+
+    def __init__(self, observations: str = "auto") -> None:
+        self._observations = checked_mode(observations)
+
+    def observed(self, env: Env) -> Env:
+        """``env``, with its observations as they are wanted. Raises ConfigError."""
+        return observed(env, self._observations)
 
     @abstractmethod
     def training_env(self) -> Env:
@@ -55,7 +74,8 @@ class EnvSource(ABC):
 class BuiltEnvs(EnvSource):
     """Environments of a factory: as many as are needed, closed by whoever asked for them."""
 
-    def __init__(self, factory: Callable[[], Any]) -> None:
+    def __init__(self, factory: Callable[[], Any], observations: str = "auto") -> None:
+        super().__init__(observations)
         self._factory = factory
 
     def training_env(self) -> Env:
@@ -70,8 +90,10 @@ class HandedOverEnv(EnvSource):
 
     is_rebuildable = False
 
-    def __init__(self, env: Env) -> None:
+    def __init__(self, env: Env, observations: str = "auto") -> None:
+        super().__init__(observations)
         self._env = checked_env(env)
+        self.observed(env)  # what cannot be read is refused at once
 
     def training_env(self) -> Env:
         return self._env
@@ -90,41 +112,46 @@ class HandedOverEnv(EnvSource):
         return None
 
 
-def env_source(env: Any, env_id: str | None) -> EnvSource:
+def env_source(env: Any, env_id: str | None, *, observations: str = "auto") -> EnvSource:
     """The source that ``env`` (an environment or a factory) or ``env_id`` stands for. Raises ConfigError."""
     if (env is None) == (env_id is None):
         raise ConfigError("give either env (an environment or a factory without arguments) or env_id, and not both")
     if env_id is not None:
         require_registered(env_id)
-        return BuiltEnvs(lambda: make_env(env_id))
+        return BuiltEnvs(partial(make_env, env_id), observations)
     if isinstance(env, str):
         raise ConfigError(f"env takes an environment or a factory; name one by env_id={env!r}")
     if callable(env) and not isinstance(env, gym.Env):
-        return BuiltEnvs(env)
-    return HandedOverEnv(env)
+        return BuiltEnvs(env, observations)
+    return HandedOverEnv(env, observations)
 
 
 def checked_env(env: Any) -> Env:
     """``env``, when one environment can be stepped through it. Raises ConfigError."""
     if isinstance(env, VectorEnv):
         raise ConfigError(
-            f"{type(env).__name__} is a vector environment, which needs another pipeline (not there yet); "
-            "BatchPipeline steps one environment"
+            f"{type(env).__name__} is a vector environment, and this takes single ones: give the vector environment "
+            "itself to VectorBatchPipeline(env_fns=...)"
         )
     if not isinstance(env, gym.Env):
         raise ConfigError(f"env must be a gymnasium.Env or a factory without arguments that gives one, got {env!r}")
-    space = env.observation_space
-    if space.shape is None or space.dtype is None or space.dtype.kind not in "biuf":
-        raise ConfigError(
-            f"observations of {space} are not supported: "
-            "make arrays of them with gymnasium.wrappers.FlattenObservation"
-        )
     return env
 
 
 def env_name(env: Env) -> str:
     """What people call ``env``: its registered id, else its class."""
+    bare = env.unwrapped
+    if isinstance(bare, StandIn):
+        return bare.name
     return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+
+
+def step_limit(env: Env) -> int | None:
+    """After so many steps an env episode is truncated, where that is known."""
+    bare = env.unwrapped
+    if isinstance(bare, StandIn):
+        return bare.max_episode_steps
+    return env.spec.max_episode_steps if env.spec is not None else None
 
 
 def require_registered(env_id: str) -> None:

@@ -66,17 +66,20 @@ class OnNonFinite(ABC):
 
     @abstractmethod
     def finite(
-        self, observation: np.ndarray, reward: float, bounds: Bounds, problem: EnvError
-    ) -> tuple[np.ndarray, float]:
-        """What is used in place of these two; raises where nothing is. problem: which env, step and field."""
+        self, observation: Any, reward: float, clipped: Callable[[Any], Any], problem: EnvError
+    ) -> tuple[Any, float]:
+        """What is used in place of these two; raises where nothing is.
+
+        clipped: gives the observation with finite numbers. problem: which env, step and field.
+        """
 
 
 class DropEpisode(OnNonFinite):
     """The step is left out and the env episode ends before it."""
 
     def finite(
-        self, observation: np.ndarray, reward: float, bounds: Bounds, problem: EnvError
-    ) -> tuple[np.ndarray, float]:
+        self, observation: Any, reward: float, clipped: Callable[[Any], Any], problem: EnvError
+    ) -> tuple[Any, float]:
         """Raises NonFiniteReading, after which a reset is due."""
         raise NonFiniteReading(str(problem), env_index=problem.env_index, step=problem.step)
 
@@ -85,8 +88,8 @@ class RaiseError(OnNonFinite):
     """The first such step ends the run."""
 
     def finite(
-        self, observation: np.ndarray, reward: float, bounds: Bounds, problem: EnvError
-    ) -> tuple[np.ndarray, float]:
+        self, observation: Any, reward: float, clipped: Callable[[Any], Any], problem: EnvError
+    ) -> tuple[Any, float]:
         """Raises NonFiniteError."""
         raise NonFiniteError(
             f"{problem}; mend the environment, or leave such steps out with on_nonfinite='drop_episode'"
@@ -100,12 +103,12 @@ class Clip(OnNonFinite):
         self._health = health
 
     def finite(
-        self, observation: np.ndarray, reward: float, bounds: Bounds, problem: EnvError
-    ) -> tuple[np.ndarray, float]:
+        self, observation: Any, reward: float, clipped: Callable[[Any], Any], problem: EnvError
+    ) -> tuple[Any, float]:
         """Finite substitutes."""
         self._health[HEALTH_KEY] += 1
         substitute = float(np.nan_to_num(reward, nan=0.0, posinf=SUBSTITUTE, neginf=-SUBSTITUTE))
-        return bounds.clipped(observation), substitute
+        return clipped(observation), substitute
 
 
 def on_nonfinite_named(name: str, health: Counter[str]) -> OnNonFinite:

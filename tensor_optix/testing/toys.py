@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -118,6 +119,42 @@ class OneStepBandit(gym.Env[np.ndarray, Any]):
 
     def _observation(self) -> np.ndarray:
         return np.asarray(np.arange(self.n) == self.context, dtype=np.float32)
+
+
+class LabelledEnv(gym.Env[np.ndarray, Any]):
+    """Observes [label, number of the env episode, steps since its reset]: every row says where it is from.
+
+    Reward ``label`` a step; env episode k terminates after ``lengths[k % len(lengths)]`` steps, or truncates after
+    ``truncate_after`` where that is sooner. With n = lengths[...] - s steps to go:
+    V(s) = label (1 - γ^n) / (1 - γ), truncation or not.
+    """
+
+    def __init__(self, label: int, lengths: Sequence[int], truncate_after: int | None = None) -> None:
+        self.observation_space = Box(-np.inf, np.inf, (3,), np.float64)
+        self.action_space: gym.Space[Any] = Discrete(2)
+        self.label, self.lengths, self.truncate_after = label, tuple(lengths), truncate_after
+        self.episode, self.steps = -1, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Reset:
+        super().reset(seed=seed)
+        self.episode, self.steps = self.episode + 1, 0
+        return self._observation(), {}
+
+    def step(self, action: Any) -> Step:
+        self.steps += 1
+        is_over = self.steps >= self.lengths[self.episode % len(self.lengths)]
+        is_cut = self.steps == self.truncate_after and not is_over
+        return self._observation(), float(self.label), is_over, is_cut, {"label": self.label}
+
+    def value(self, observations: np.ndarray, gamma: float) -> np.ndarray:
+        """V of observations [..., 3], shape [...]."""
+        seen = np.asarray(observations)
+        lengths = np.asarray(self.lengths)[seen[..., 1].astype(int) % len(self.lengths)]
+        to_go = np.maximum(lengths - seen[..., 2], 0)
+        return np.asarray(seen[..., 0] * (1 - gamma**to_go) / (1 - gamma))
+
+    def _observation(self) -> np.ndarray:
+        return np.array([self.label, self.episode, self.steps], dtype=np.float64)
 
 
 class FailingEnv(_CountingEnv):

@@ -232,7 +232,7 @@ def test_a_space_whose_type_has_no_bad_numbers_is_not_looked_at(space):
     env.observation_space = space
     runner = pipeline_on(env)._runner()
     assert runner._is_finite(np.ones(space.shape or (), space.dtype))
-    assert not runner.is_bounded
+    assert runner.reader.bounds is None
 
 
 def test_a_float_that_the_spaces_type_cannot_hold_counts_as_infinite():

@@ -10,7 +10,7 @@ from pipeline_agents import ConstantAgent, RandomAgent
 from tensor_optix.core.rng import RandomStreams
 from tensor_optix.core.state import join_state, split_state
 from tensor_optix.errors import AgentError, ConfigError, EnvError
-from tensor_optix.pipeline import BatchPipeline, batch_pipeline, env_runner
+from tensor_optix.pipeline import BatchPipeline, env_runner, evaluation
 from tensor_optix.testing import ConstantRewardChain, FailingEnv, SharedBufferEnv, TruncatedWalk
 
 
@@ -189,7 +189,7 @@ def test_an_env_with_running_statistics_is_not_cloned():
 
 
 def test_an_endless_evaluation_episode_is_cut_counted_and_told(monkeypatch, caplog):
-    monkeypatch.setattr(batch_pipeline, "MAX_EVALUATION_STEPS", 50)
+    monkeypatch.setattr(evaluation, "MAX_EVALUATION_STEPS", 50)
     pipeline = seeded(lambda: TruncatedWalk(10**9))
     with caplog.at_level(logging.WARNING):
         data = pipeline.evaluate(RandomAgent(), seeds=[1])
@@ -335,7 +335,7 @@ def test_an_env_episode_too_long_to_replay_starts_anew_and_says_so(monkeypatch):
     monkeypatch.setattr(env_runner, "MAX_REPLAYED_ACTIONS", 10)
     pipeline = seeded(TruncatedWalk(50), window_size=12)
     take(pipeline, 1)
-    assert pipeline.state_dict()["open_episode"]["replayable"] is False
+    assert pipeline.state_dict()["lanes"]["0"]["open_episode"]["replayable"] is False
     resumed = BatchPipeline(TruncatedWalk(50), RandomAgent(), 12)
     resumed.load_state_dict(pipeline.state_dict())
     assert resumed.health == {"resume_too_long": 1}
