@@ -50,7 +50,15 @@ PUBLIC_NAMES: dict[str, str] = {
         "tensor_optix.algorithms.tf_sac": "TFSACAgent",
         "tensor_optix.adapters.tensorflow.tf_agent": "TFAgent",
         "tensor_optix.adapters.tensorflow.tf_evaluator": "TFEvaluator",
+        "tensor_optix.algorithms.flax_ppo": "FlaxPPOAgent",
+        "tensor_optix.algorithms.flax_ppo_continuous": "FlaxGaussianPPOAgent",
+        "tensor_optix.algorithms.flax_dqn": "FlaxDQNAgent",
+        "tensor_optix.algorithms.flax_sac": "FlaxSACAgent",
+        "tensor_optix.adapters.jax.flax_agent": "FlaxAgent",
+        "tensor_optix.adapters.jax.flax_evaluator": "FlaxEvaluator",
         "tensor_optix.callbacks.report": "ReportWriter",
+        "tensor_optix.export.export_policy": "export_policy",
+        "tensor_optix.export.numpy_policy": "NumpyPolicy",
         "tensor_optix.optimizer": "RLOptimizer",
         "tensor_optix.orchestrator": "TrialOrchestrator",
         "tensor_optix.optimizers.no_tuning": "NoTuning",
@@ -68,7 +76,7 @@ PUBLIC_NAMES: dict[str, str] = {
         "tensor_optix.testing.check_env_pipeline": "check_env_pipeline",
         "tensor_optix.errors": (
             "AgentError ArchitectureMismatch CheckpointError ConfigError EnvError EnvHangs EnvWorkerDied "
-            "LiveFeedError MissingDependency NonFiniteError TensorOptixError TrialError"
+            "EnvWorkerRaised LiveFeedError MissingDependency NonFiniteError TensorOptixError TrialError"
         ),
     }.items()
     for name in names.split()
@@ -76,7 +84,8 @@ PUBLIC_NAMES: dict[str, str] = {
 
 _EXTRA_OF = {
     "torch": "torch", "tensorflow": "tf", "jax": "jax", "flax": "jax", "optax": "jax", "matplotlib": "report",
-    "websockets": "live", "optuna": "search",
+    "websockets": "live", "optuna": "search", "onnx": "onnx", "tensorboardX": "tensorboard", "wandb": "wandb",
+    "mlflow": "mlflow", "PIL": "video",
 }  # fmt: skip
 
 

@@ -18,7 +18,8 @@ from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.callbacks import CallbackList, LoopCallback, ToleratedErrors
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.convergence import rule_for
+from tensor_optix.core.convergence_choice import rule_for
+from tensor_optix.core.cooling import can_be_cooled
 from tensor_optix.core.evaluators import ReturnEvaluator
 from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.core.loop_controller import LoopController
@@ -84,7 +85,7 @@ class RLOptimizer:
         wanted = LoopConfig.from_settings(settings)
         config = wanted.adapted_to(adopted)
         evaluator, tuner = evaluator or ReturnEvaluator(), optimizer or NoTuning()
-        rule = rule_for(config, is_guarded=not wanted.chooses_patience)
+        rule = rule_for(config, is_patient=wanted.chooses_patience, cools_down=can_be_cooled(adopted))
         pipeline.set_agent(adopted)
         kinds = {"agent": adopted, "evaluator": evaluator, "tuner": tuner, "rule": rule}
         self._fingerprint = fingerprint(kinds, adopted, pipeline)

@@ -124,7 +124,8 @@ def test_a_snapshot_brings_its_weights_back_through_the_agents_own_door(tmp_path
 
 def test_all_eight_hooks_fire(tmp_path):
     log: list[str] = []
-    script = [*range(0, 120, 10), *[110.0 + (i % 3) for i in range(8)], *[-300.0 + (i % 3) for i in range(30)]]
+    top = [110.0 + (i % 3) for i in range(200)]
+    script = [*range(0, 120, 10), *top[:4], *[-300.0 + (i % 3) for i in range(8)], *top]
     RLOptimizer(ScriptedAgent(), ScriptedPipeline(script), callbacks=[HookLog(log)], checkpoint_dir=tmp_path).run()
     assert {entry.split()[0] for entry in log} >= set(HOOKS)
 

@@ -99,9 +99,15 @@ def _speed(frame: Frame) -> str:
 
 
 def _evidence(frame: Frame) -> Text:
-    """How many scores in a row brought no gain, of how many that end the run: never a percentage of steps."""
-    threshold = frame.info.dormant_threshold
-    misses = frame.progress.evidence.get("misses", 0.0) if frame.progress else 0.0
+    """How far the convergence rule has come, by its own measure: never a percentage of steps.
+
+    The probability that next to nothing is left to gain; under the patience rule, the scores in a row without a gain.
+    """
+    threshold, evidence = frame.info.dormant_threshold, frame.progress.evidence if frame.progress else {}
+    if (p_done := evidence.get("p_done")) is not None:
+        filled = bar(p_done, 1.0, BAR_WIDTH)
+        return Text.assemble((filled, "cyan"), f"  probability {p_done:.2f} that less than 5 % is left to gain")
+    misses = evidence.get("misses", 0.0)
     filled = bar(misses, threshold, BAR_WIDTH)
     return Text.assemble((filled, "cyan"), f"  {misses:.0f} of {threshold} scores without a gain")
 

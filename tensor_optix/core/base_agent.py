@@ -16,6 +16,9 @@ REQUIRED_METHODS = ("act", "learn", "get_hyperparams", "set_hyperparams", "save_
 Actions = np.ndarray
 Extras = dict[str, np.ndarray]
 
+BEHAVIOUR_LOG_PROB = "behaviour_log_prob"
+"""The extra that holds log b(a|s) of each action where another policy b than the learner's own has chosen it."""
+
 
 class BaseAgent(ABC):
     """Anything that acts and learns. The loop calls the six abstract methods; the rest has working defaults."""
@@ -54,6 +57,11 @@ class BaseAgent(ABC):
     def is_on_policy(self) -> bool:
         """True when a window is learned from once, with the policy that collected it."""
         return True
+
+    @property
+    def corrects_for_behaviour(self) -> bool:
+        """True when ``learn`` weighs actions that others chose by the extra ``BEHAVIOUR_LOG_PROB``."""
+        return False
 
     @property
     def param_space(self) -> Space | None:
@@ -124,6 +132,10 @@ class BaseAgent(ABC):
 
     def action_probs(self, observation: Any) -> np.ndarray | None:
         """Probability of each discrete action for one observation; None (default) where there is none."""
+        return None
+
+    def q_values(self, observations: np.ndarray) -> np.ndarray | None:
+        """Q(s, ·) [N, A] for observations [N, ...]; None (default) for an agent that does not act by such."""
         return None
 
     def teardown(self) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.mid_run_evaluation import MidRunEvaluation
 from tensor_optix.core.types import EvalMetrics, LoopState, PolicySnapshot, RunResult
 
 MAX_FAILURES_IN_A_ROW = 3
@@ -27,17 +31,28 @@ class Continuation:
 
 @dataclass(frozen=True)
 class RunView:
-    """The run as a callback sees it when the loop has become DORMANT."""
+    """The run as a callback sees it when the loop has become DORMANT, or a continuation has used up its budget.
+
+    env_steps, windows: so far. evaluation: scores policies on complete env episodes; rng: a random stream for
+    callbacks; tell(kind, text, evidence): writes a decision into the run's log.
+    """
 
     agent: BaseAgent
     best_snapshot: PolicySnapshot | None
     history: Sequence[EvalMetrics]
     env_steps: int
     windows: int
+    registry: CheckpointRegistry
+    evaluation: MidRunEvaluation
+    rng: np.random.Generator
+    tell: Callable[[str, str, Mapping[str, Any]], None]
 
 
 class LoopCallback:
     """Override any hook; all do nothing. Arguments are positional. ``episode_id`` is the number of the window."""
+
+    def attached(self, registry: CheckpointRegistry, stop: Callable[[], None]) -> None:
+        """The callback belongs to a run from now on: where its policies are kept, and what ends it."""
 
     def on_loop_start(self) -> None:
         """Before the first window of a ``run()``."""
@@ -71,6 +86,10 @@ class LoopCallback:
 
     def after_dormant(self, run: RunView) -> Continuation | None:
         """Return a continuation to go on after DORMANT with a fresh clock. Default: the run ends."""
+        return None
+
+    def resumed_agent(self) -> BaseAgent | None:
+        """After ``load_state_dict``: an agent of its kind, where a continuation's agent was acting. Default: none."""
         return None
 
     def on_stop(self, result: RunResult) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.base_agent import BaseAgent, as_agent
 from tensor_optix.core.budget import Budget
 from tensor_optix.core.commit_guard import CommitGuard
 from tensor_optix.core.loop_parts import LoopParts
@@ -82,12 +82,25 @@ class Continuity:
                 parts.pipeline.load_state_dict(state["pipeline"])
             for name, part in self._stateful.items():
                 part.load_state_dict(state["parts"][name])
-            tenure, totals = Tenure.from_state(parts.agent, state["tenure"]), Totals.from_state(state["totals"])
+            totals = Totals.from_state(state["totals"])
+            agent = self._acting_agent(totals.tenures)
+            parts.streams.load_state_dict(state["streams"])  # seeding an agent has drawn from one
+            tenure = Tenure.from_state(agent, state["tenure"])
             changes = differences(state["software"], software())
-            _load_agent(parts.agent, state, weights)
+            _load_agent(agent, state, weights)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise CheckpointError(parts.files.path, f"holds a training state that does not fit: {error!r}") from error
         return tenure, totals, float(state["seconds"]), changes
+
+    def _acting_agent(self, tenures: int) -> BaseAgent:
+        """The agent that the tenure belongs to: the user's own, or the one that a callback went on with."""
+        parts = self._parts
+        resumed = [agent for agent in parts.callbacks.call("resumed_agent") if agent is not None]
+        if not resumed:
+            return parts.agent
+        resumed[0].seed(parts.streams.stream(f"agent {tenures - 1}"))
+        parts.pipeline.set_agent(resumed[0])
+        return as_agent(resumed[0])
 
 
 def _agent_state(agent: BaseAgent) -> tuple[State | None, State | None, Callable[[str], None] | None]:

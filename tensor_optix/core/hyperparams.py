@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tensor_optix.errors import ConfigError, nearest
@@ -26,6 +26,27 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class LinearSchedule:
+    """A hyperparameter that goes from ``start`` to ``end`` over ``steps`` env steps, and stays there.
+
+    Given in place of a number, where ``Param.schedulable`` says so. Its base value is ``start``; no tuner touches it.
+    """
+
+    start: float
+    end: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
+            raise ConfigError(f"steps of a LinearSchedule must be a whole number of at least 1, got {self.steps!r}")
+
+    def at(self, step: int) -> float:
+        """The value after ``step`` env steps."""
+        share = min(max(step / self.steps, 0.0), 1.0)
+        return self.start + share * (self.end - self.start)
+
+
+@dataclass(frozen=True)
 class Param:
     """One hyperparameter.
 
@@ -33,6 +54,7 @@ class Param:
     low, high: the range that a tuner or a search explores; a user's value outside it is respected.
     limits: hard limits; a value outside them is refused.
     tunable: False for shapes (a change would recompile) and for what no tuner should touch.
+    schedulable: True where a ``LinearSchedule`` may stand for the number.
     """
 
     kind: str
@@ -43,9 +65,12 @@ class Param:
     limits: str = "(-inf, inf)"
     choices: tuple[Any, ...] = ()
     tunable: bool = False
+    schedulable: bool = False
 
     def checked(self, name: str, value: Any) -> Any:
         """``value`` in this parameter's type. Raises ConfigError for a wrong type or outside the hard limits."""
+        if isinstance(value, LinearSchedule):
+            return self._scheduled(name, value)
         if self.kind == "categorical":
             return self._chosen(name, value)
         if self.kind == "bool":
@@ -56,6 +81,14 @@ class Param:
         if not math.isfinite(number) or number not in Interval(self.limits):
             raise ConfigError(f"{name} must lie in {self.limits}, got {value!r}")
         return number
+
+    def _scheduled(self, name: str, schedule: LinearSchedule) -> LinearSchedule:
+        if not self.schedulable:
+            raise ConfigError(f"{name} takes a number, not a schedule, got {schedule!r}")
+        end = float(schedule.end)
+        is_bound = end in (float(part) for part in self.limits[1:-1].split(","))  # a rate may fall to 0
+        checked_end = end if is_bound and math.isfinite(end) else self.checked(name, end)
+        return LinearSchedule(float(self.checked(name, schedule.start)), checked_end, schedule.steps)
 
     def _chosen(self, name: str, value: Any) -> Any:
         if value not in self.choices:
@@ -87,6 +120,10 @@ class Space(Mapping[str, Param]):
 
     def __len__(self) -> int:
         return len(self._params)
+
+    def without_tuning(self, names: Iterable[str]) -> Space:
+        """This space with some parameters that no tuner may touch."""
+        return self.extended(**{name: replace(self[name], tunable=False) for name in names})
 
     def extended(self, **params: Param) -> Space:
         """This space with more (or redefined) parameters, for a subclass."""

@@ -12,7 +12,10 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.errors import ConfigError, nearest
 
 OFF_POLICY_DORMANT_THRESHOLD = 15
-_FRACTIONS = ("max_time", "backoff_factor", "improvement_margin", "noise_k")
+_FRACTIONS = (
+    "max_time", "max_unsaved_minutes", "backoff_factor", "improvement_margin", "noise_k",
+    "degradation_threshold", "min_degradation_drop",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,9 @@ class LoopConfig:
         plateau_threshold, dormant_threshold: ticks in a row without improvement until COOLING and DORMANT.
         stuck_after: ticks without any learning seen until the run ends as stuck.
         min_episodes_before_dormant: never DORMANT before this many ticks.
-        convergence: None (patience, but only once learning has been seen, and the ceiling rule),
-        "patience" (the plain rule), or a ConvergenceRule. Other thresholds than the default imply "patience".
+        convergence: "evidence" (the run ends when it is improbable that more than 5 % is left to gain),
+        "patience" (it ends after dormant_threshold ticks without a gain), or a ConvergenceRule. A plateau_threshold
+        or dormant_threshold other than the default implies "patience".
     What counts as an improvement
         score_smoothing: ticks averaged before scores are compared. The smoothed score must beat the best one by
         ``max(improvement_margin, noise_k * noise)``; score_window: ticks from which the noise is estimated. A
@@ -35,8 +39,14 @@ class LoopConfig:
     Evaluation points
         base_interval, backoff_factor, max_interval_episodes: windows between two evaluation points; grows with
         every tick that does not improve, returns to base_interval with an improvement.
-    min_episodes_before_degradation: no alarm before this many ticks.
+    Alarm (scores have fallen below the best level)
+        min_episodes_before_degradation: no alarm before this many ticks. degradation_threshold: left alone, a
+        scale-free alarm adds up how far and for how long scores lie below; another value fires as soon as a score is
+        below ``level - (1 - threshold) |level|``. min_degradation_drop: where given, falls up to this are none.
+    trend_window: scores over which ``BackoffScheduler`` fits its trend.
     evaluation_episodes: env episodes of the closing evaluation on fresh seeds; 0 leaves it out.
+    max_unsaved_minutes: the run ends with the error when commits have kept failing for that long (three failures in a
+        row end it anyway); None: never for that reason.
     """
 
     max_episodes: int | None = None
@@ -49,22 +59,29 @@ class LoopConfig:
     dormant_threshold: int = 20
     stuck_after: int = 300
     min_episodes_before_dormant: int = 0
-    convergence: Any = None
+    convergence: Any = "evidence"
     score_smoothing: int = 2
     improvement_margin: float = 0.0
     noise_k: float = 2.0
     score_window: int = 20
     min_episodes_before_degradation: int = 5
+    degradation_threshold: float = 0.95
+    min_degradation_drop: float = 1e-4
+    trend_window: int = 8
     evaluation_episodes: int = 20
+    max_unsaved_minutes: float | None = 30.0
 
     def __post_init__(self) -> None:
         for name in ("base_interval", "max_interval_episodes", "plateau_threshold", "dormant_threshold",
-                     "stuck_after", "score_smoothing", "score_window"):  # fmt: skip
+                     "stuck_after", "score_smoothing", "score_window", "trend_window"):  # fmt: skip
             self._require(name, at_least=1)
         for name in ("max_episodes", "max_steps", "max_time", "min_episodes_before_dormant", "improvement_margin",
-                     "noise_k", "min_episodes_before_degradation", "evaluation_episodes"):  # fmt: skip
+                     "noise_k", "min_episodes_before_degradation", "degradation_threshold", "min_degradation_drop",
+                     "evaluation_episodes"):  # fmt: skip
             self._require(name, at_least=0)
         self._require("backoff_factor", at_least=1)
+        if self.max_unsaved_minutes is not None:
+            self._require("max_unsaved_minutes", at_least=0)
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> LoopConfig:
@@ -81,7 +98,7 @@ class LoopConfig:
         changes: dict[str, Any] = {}
         if self.min_episodes_before_dormant == 0:
             changes["min_episodes_before_dormant"] = agent.default_min_episodes_before_dormant
-        if not agent.is_on_policy and self.dormant_threshold == _default("dormant_threshold"):
+        if not agent.is_on_policy and self.dormant_threshold == default("dormant_threshold"):
             changes["dormant_threshold"] = OFF_POLICY_DORMANT_THRESHOLD
         return dataclasses.replace(self, **changes)
 
@@ -89,11 +106,11 @@ class LoopConfig:
     def chooses_patience(self) -> bool:
         """True when the user asked for the plain patience rule, by name or by its thresholds."""
         thresholds = ("plateau_threshold", "dormant_threshold")
-        return self.convergence == "patience" or any(getattr(self, t) != _default(t) for t in thresholds)
+        return self.convergence == "patience" or any(getattr(self, t) != default(t) for t in thresholds)
 
     def _require(self, name: str, *, at_least: float) -> None:
         value = getattr(self, name)
-        if value is None and _default(name) is None:
+        if value is None and default(name) is None:
             return
         if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
             raise ConfigError(f"{name} must be a finite number, got {value!r}")
@@ -105,5 +122,6 @@ class LoopConfig:
         object.__setattr__(self, name, number if name in _FRACTIONS else int(number))
 
 
-def _default(name: str) -> Any:
+def default(name: str) -> Any:
+    """The default of a setting: one that equals it counts as left alone."""
     return LoopConfig.__dataclass_fields__[name].default

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,10 +14,12 @@ from tensor_optix.core.closing import Closing, Ending
 from tensor_optix.core.commit_guard import CommitGuard
 from tensor_optix.core.continuity import Continuity
 from tensor_optix.core.convergence import Tick, ended_episodes
+from tensor_optix.core.cooling import cooled
 from tensor_optix.core.episode_counter import EpisodeCounter
 from tensor_optix.core.interrupts import StopRequests, WindowAbandoned
 from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.core.loop_parts import LoopParts
+from tensor_optix.core.mid_run_evaluation import MidRunEvaluation
 from tensor_optix.core.reporting import Reporters, RowReporter, RunInfo
 from tensor_optix.core.score_tracker import ScoreTracker, present
 from tensor_optix.core.state import Stateful
@@ -43,6 +45,7 @@ _REASON_OF = {
     Verdict.CONVERGED: StopReason.CONVERGED,
     Verdict.CEILING: StopReason.CEILING,
     Verdict.STUCK: StopReason.STUCK,
+    Verdict.COLLAPSED: StopReason.COLLAPSED,
 }
 
 
@@ -60,7 +63,7 @@ class LoopController:
         self._tracker = ScoreTracker(config.score_smoothing)
         self._counter = EpisodeCounter()
         self._clock = RunClock(parts.clock)
-        self._guard = CommitGuard()
+        self._guard = CommitGuard(parts.clock, config.max_unsaved_minutes)
         stateful: dict[str, Stateful] = {
             "evaluator": parts.evaluator, "tuner": parts.tuner, "rule": parts.rule, "callbacks": parts.callbacks,
             "tracker": self._tracker, "counter": self._counter, "announcer": self._announcer,
@@ -71,6 +74,7 @@ class LoopController:
         self._best = parts.registry.best
         self._replayed_until = 0  # windows before this one were collected once already, before a resume
         self.result: RunResult | None = None
+        parts.callbacks.call("attached", parts.registry, self.stop)
 
     @property
     def state(self) -> LoopState:
@@ -86,9 +90,11 @@ class LoopController:
     def stop(self) -> None:
         """End the run after the current window; from any thread or callback."""
         self._requests.request()
+        self._parts.pipeline.leave_window()
 
     def add_callback(self, callback: LoopCallback) -> None:
         """Append a callback; it is called from the next hook on."""
+        callback.attached(self._parts.registry, self.stop)
         self._parts.callbacks.add(callback)
 
     # -- one run -----------------------------------------------------------------------------------------------
@@ -151,13 +157,15 @@ class LoopController:
         self._best = self._parts.registry.best_before(self._totals.windows)
         self._closing.notes.extend(f"resumed, but not bit for bit: {change}" for change in changes)
 
-    def _begin_tenure(self, agent: BaseAgent, budget: Budget, *, is_new: bool) -> None:
+    def _begin_tenure(
+        self, agent: BaseAgent, budget: Budget, *, is_new: bool, came_after: StopReason | None = None
+    ) -> None:
         """Follow this agent's policy as a P_0 from here on: a fresh clock, and nothing to compare it with.
 
         is_new: another agent than before, of which it is not known that it has learned anything.
         """
         totals = self._totals
-        self._tenure = Tenure.begin(agent, budget)
+        self._tenure = Tenure.begin(agent, budget, came_after=came_after)
         for part in (self._tracker, self._counter, self._parts.evaluator, self._announcer):
             part.restart()
         self._parts.rule.restart(is_new_agent=is_new)
@@ -193,6 +201,7 @@ class LoopController:
         if reason := self._requests.reason or self._budget.after(self._totals.run_start).exhausted(spent):
             return Ending(reason, explain(reason))
         if reason := self._tenure.budget.exhausted(spent):
+            reason = self._tenure.came_after or reason
             return Ending(reason, "the budget of the continuation is used up", may_continue=True)
         return None
 
@@ -203,7 +212,8 @@ class LoopController:
         self._tenure.agent.reset_cache()
         data = self._collect(windows)
         if data is None:
-            return Ending(StopReason.PIPELINE_ENDED, explain(StopReason.PIPELINE_ENDED))
+            reason = self._requests.reason or StopReason.PIPELINE_ENDED
+            return Ending(reason, explain(reason))
         metrics = self._score(data)
         window = self._judged(data, metrics)
         self._keep(metrics, window)
@@ -259,7 +269,9 @@ class LoopController:
             return
         is_again = window.number < self._replayed_until
         snapshot = registry.find(metrics, tenure.made_by) if is_again else None
-        snapshot = snapshot or self._guard.attempt(lambda: registry.save(tenure.agent, metrics, tenure.made_by))
+        snapshot = snapshot or self._guard.attempt(
+            lambda: registry.save(tenure.agent, metrics, tenure.made_by), "snapshot"
+        )
         if snapshot is not None:
             self._best = registry.best_before(window.number + 1) if is_again else registry.best
             self._announcer.kept(snapshot, before, window)
@@ -279,8 +291,8 @@ class LoopController:
             return
         env_steps, episodes = totals.env_steps - totals.last_tick.env_steps, totals.episodes_since_tick
         totals.last_tick, totals.episodes_since_tick = self._spent(), 0
-        previous = self._tracker.previous
-        if previous is None:
+        previous, judgement = self._tracker.previous, window.judgement
+        if previous is None or (judgement is not None and judgement.cooldown is not None):
             return
         tuner.observe(TuningEvidence(window.made_by.params, metrics.primary_score, previous, env_steps, episodes))
         before = agent.get_hyperparams()
@@ -293,7 +305,8 @@ class LoopController:
         tenure = self._tenure
         made_by = tenure.agent.get_hyperparams().copy()
         try:
-            diagnostics = tenure.agent.learn(data)
+            with cooled(tenure.agent, judgement.cooldown if (judgement := self._totals.judgement) else None):
+                diagnostics = tenure.agent.learn(data.for_learning())
         except NonFiniteError as error:
             self._recover(error)
             return
@@ -311,7 +324,7 @@ class LoopController:
         if "learning_rate" in params:
             lower = params["learning_rate"] / 2**totals.rollbacks  # the snapshot brought its own rate back
             agent.set_hyperparams(HyperparamSet({**params, "learning_rate": lower}))
-        self._tenure = Tenure.begin(agent, self._tenure.budget)
+        self._tenure = Tenure.begin(agent, self._tenure.budget, came_after=self._tenure.came_after)
         self._tracker.restart()
         self._announcer.decided("rolled back", f"to snapshot {best.snapshot_id}: {error}", self._standing())
         self._parts.callbacks.call("on_rollback", best)
@@ -321,9 +334,7 @@ class LoopController:
     def _continue_after(self, ending: Ending) -> bool:
         """Ask the callbacks for an agent to go on with."""
         parts, totals = self._parts, self._totals
-        history = tuple(self._tracker.history)
-        view = RunView(self._tenure.agent, self._best, history, totals.env_steps, totals.windows)
-        offers: list[Continuation | None] = parts.callbacks.call("after_dormant", view)
+        offers: list[Continuation | None] = parts.callbacks.call("after_dormant", self._view())
         offer = next((offer for offer in offers if offer is not None), None)
         if offer is None:
             return False
@@ -332,9 +343,21 @@ class LoopController:
         if is_new:
             agent.seed(parts.streams.stream(f"agent {totals.tenures}"))
             parts.pipeline.set_agent(agent)
-        self._begin_tenure(agent, Budget(env_steps=offer.max_steps).after(self._spent()), is_new=is_new)
+        budget = Budget(env_steps=offer.max_steps).after(self._spent())
+        self._begin_tenure(agent, budget, is_new=is_new, came_after=ending.reason)
         self._announcer.decided("continued", f"a callback went on after: {ending.explanation}", self._standing())
         return True
+
+    def _view(self) -> RunView:
+        parts, totals = self._parts, self._totals
+        evaluation = MidRunEvaluation(parts.pipeline, parts.evaluator, totals, self._requests)
+
+        def tell(kind: str, text: str, evidence: Mapping[str, Any]) -> None:
+            self._announcer.decided(kind, text, self._standing(), evidence)
+
+        history, rng = tuple(self._tracker.history), parts.streams.stream("callbacks")
+        return RunView(self._tenure.agent, self._best, history, totals.env_steps, totals.windows, parts.registry,
+                       evaluation, rng, tell)  # fmt: skip
 
     def _conclude(self, ending: Ending) -> RunResult:
         """The result stands before the best policy is evaluated: an error there loses nothing."""

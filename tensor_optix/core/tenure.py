@@ -10,7 +10,7 @@ import numpy as np
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.budget import Budget
 from tensor_optix.core.state import split_state
-from tensor_optix.core.types import HyperparamSet
+from tensor_optix.core.types import HyperparamSet, StopReason
 from tensor_optix.errors import ConfigError
 
 
@@ -20,6 +20,7 @@ class Tenure:
 
     made_by: H_{k-1}, the hyperparameters of the learn call that made P_k. diagnostics: what that call returned;
     empty for the policy with which the tenure began. is_scored: whether P_k has a score already, or never needs one.
+    came_after: why the loop became dormant before this continuation; None for the first tenure.
     """
 
     agent: BaseAgent
@@ -27,11 +28,12 @@ class Tenure:
     made_by: HyperparamSet
     diagnostics: dict[str, Any] = field(default_factory=dict)
     is_scored: bool = True
+    came_after: StopReason | None = None
 
     @classmethod
-    def begin(cls, agent: BaseAgent, budget: Budget) -> Tenure:
+    def begin(cls, agent: BaseAgent, budget: Budget, *, came_after: StopReason | None = None) -> Tenure:
         """Go on from the agent's present policy: its hyperparameters count as those that made it."""
-        return cls(agent, budget, agent.get_hyperparams().copy())
+        return cls(agent, budget, agent.get_hyperparams().copy(), came_after=came_after)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the agent. Diagnostics that are neither JSON values nor arrays are left out."""
@@ -41,13 +43,15 @@ class Tenure:
             "made_by": asdict(self.made_by),
             "diagnostics": {name: value for name, value in self.diagnostics.items() if isinstance(value, plain)},
             "is_scored": self.is_scored,
+            "came_after": None if self.came_after is None else self.came_after.value,
         }
 
     @classmethod
     def from_state(cls, agent: BaseAgent, state: dict[str, Any]) -> Tenure:
         """The tenure that ``state_dict`` described, with this agent."""
         budget, made_by = Budget(**state["budget"]), HyperparamSet(**state["made_by"])
-        return cls(agent, budget, made_by, dict(state["diagnostics"]), state["is_scored"])
+        came_after = None if state["came_after"] is None else StopReason(state["came_after"])
+        return cls(agent, budget, made_by, dict(state["diagnostics"]), state["is_scored"], came_after)
 
 
 def require_same_networks(agent: BaseAgent, successor: BaseAgent) -> None:

@@ -39,6 +39,7 @@ class StopReason(Enum):
     CONVERGED = "converged"
     CEILING = "ceiling"
     STUCK = "stuck"
+    COLLAPSED = "collapsed"
     MAX_EPISODES = "max_episodes"
     MAX_STEPS = "max_steps"
     MAX_TIME = "max_time"
@@ -67,6 +68,7 @@ class EpisodeData:
     episode_returns, episode_lengths: of the env episodes that ended in this window, in row order, counted from
     their own reset even where that lies windows ago; episode_ends: the row at which each of them ended. (An episode
     that a failing environment cut short is done at its last row, too, but is none of these.)
+    intrinsic_rewards: a bonus by row that agents learn from (see ``for_learning``) and no score ever holds.
     """
 
     observations: Any
@@ -88,6 +90,7 @@ class EpisodeData:
     episode_returns: list[float] = field(default_factory=list)
     episode_lengths: list[int] = field(default_factory=list)
     episode_ends: list[int] | None = None
+    intrinsic_rewards: list[float] | None = None
 
     @property
     def dones(self) -> list[bool]:
@@ -158,6 +161,13 @@ class EpisodeData:
             **{name: _copied(getattr(self, name)) for name in _LISTS},
         )
 
+    def for_learning(self) -> EpisodeData:
+        """The window that agents learn from: intrinsic rewards, where there are any, are part of ``rewards``."""
+        if self.intrinsic_rewards is None:
+            return self
+        rewards = [reward + bonus for reward, bonus in zip(self.rewards, self.intrinsic_rewards, strict=True)]
+        return replace(self, rewards=rewards, intrinsic_rewards=None)
+
     def _successor(self, row: int, observations: np.ndarray) -> Any:
         if row in self.final_observations:
             return np.asarray(self.final_observations[row])
@@ -168,7 +178,7 @@ class EpisodeData:
 
 _LISTS = (
     "rewards", "terminated", "truncated", "infos", "values", "log_probs", "episode_starts", "segments",
-    "episode_returns", "episode_lengths", "episode_ends",
+    "episode_returns", "episode_lengths", "episode_ends", "intrinsic_rewards",
 )  # fmt: skip
 
 

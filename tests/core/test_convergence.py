@@ -1,153 +1,22 @@
-"""When the run ends, and when it must not."""
+"""The contract of a convergence rule, and which rule the settings choose."""
 
 import numpy as np
 import pytest
 
 from tensor_optix.core.convergence import (
-    Ceiling,
     ConvergenceRule,
     EndedEpisode,
-    PatienceRule,
-    Tick,
+    Judgement,
     ended_episodes,
-    has_learned,
-    rule_for,
+    judgement_from,
+    judgement_state,
 )
+from tensor_optix.core.convergence_choice import rule_for
+from tensor_optix.core.evidence import EvidenceRule
 from tensor_optix.core.loop_config import LoopConfig
+from tensor_optix.core.patience import PatienceRule
 from tensor_optix.core.types import EpisodeData, LoopState, Verdict
 from tensor_optix.errors import ConfigError
-
-
-def judge_all(scores, config=None, episodes=()):
-    config = config or LoopConfig()
-    rule = PatienceRule(config, is_guarded=not config.chooses_patience)
-    judgements = []
-    for i, score in enumerate(scores):
-        smoothed = float(np.mean(scores[max(0, i - 1) : i + 1]))
-        judgements.append(rule.judge(Tick(score, smoothed, episodes[i] if len(episodes) else ())))
-        if judgements[-1].state is LoopState.DORMANT:
-            break
-    return judgements
-
-
-def learning_curve(n, *, ticks_to_95_percent=15, noise=0.05, seed=0):
-    rng = np.random.default_rng(seed)
-    return (1 - np.exp(-3 * np.arange(n) / ticks_to_95_percent) + noise * rng.normal(size=n)).tolist()
-
-
-def test_a_curve_that_has_flattened_is_converged():
-    last = judge_all(learning_curve(200))[-1]
-    assert (last.state, last.verdict) == (LoopState.DORMANT, Verdict.CONVERGED)
-
-
-def test_it_cools_before_it_is_dormant():
-    states = [judgement.state for judgement in judge_all(learning_curve(200))]
-    assert states[0] is LoopState.ACTIVE
-    assert states[-2:] == [LoopState.COOLING, LoopState.DORMANT]
-
-
-@pytest.mark.parametrize("scale", [1e-3, 1e3])
-@pytest.mark.parametrize("shift", [-1e4, 0.0, 1e4])
-def test_scaling_and_shifting_the_scores_changes_no_decision(scale, shift):
-    curve = learning_curve(200, seed=3)
-    there = [(j.state, j.verdict, j.improved, j.degraded) for j in judge_all([scale * y + shift for y in curve])]
-    assert there == [(j.state, j.verdict, j.improved, j.degraded) for j in judge_all(curve)]
-
-
-def test_flat_noise_is_never_converged_within_300_ticks():
-    rng = np.random.default_rng(0)
-    verdicts = [judge_all(rng.normal(size=300).tolist())[-1].verdict for _ in range(40)]
-    assert verdicts.count(Verdict.STUCK) == 40
-
-
-def test_constant_scores_are_stuck_after_the_limit():
-    judgements = judge_all([-200.0] * 400, LoopConfig(stuck_after=120))
-    assert (len(judgements), judgements[-1].verdict) == (120, Verdict.STUCK)
-
-
-def test_min_episodes_before_dormant_is_a_floor():
-    config = LoopConfig(dormant_threshold=3, min_episodes_before_dormant=50)
-    assert len(judge_all([1.0] * 100, config)) == 50
-
-
-def test_an_improvement_must_beat_the_noise():
-    rng = np.random.default_rng(1)
-    flat = [100 + rng.normal() for _ in range(30)]
-    improved = [judgement.improved for judgement in judge_all([*flat, 100.5, 100.5, 130.0, 130.0])]
-    assert not improved[31]
-    assert improved[32] or improved[33]
-
-
-def test_the_interval_doubles_without_improvement_and_returns_to_the_base():
-    intervals = [judgement.interval for judgement in judge_all([0, 10, 10, 10, 10, 500])]
-    assert intervals == [1, 1, 1, 2, 4, 1]  # smoothed: 0, 5, 10, 10, 10, 255
-
-
-TOP = EndedEpisode(500.0, truncated=True)
-LOWER = EndedEpisode(30.0, truncated=False)
-
-
-def test_the_ceiling_needs_twenty_episodes_at_two_ticks_in_a_row():
-    state = Ceiling().after([LOWER] * 3)
-    state = state.after([TOP] * 19)
-    assert state.streak == 0
-    state = state.after([TOP])
-    assert not state.is_reached
-    assert state.after([TOP]).is_reached
-    assert not state.after([LOWER]).is_reached
-
-
-@pytest.mark.parametrize(
-    "episodes",
-    [
-        [EndedEpisode(500.0, truncated=False)] * 30,
-        [EndedEpisode(float(i % 2), truncated=True) for i in range(30)],
-        [EndedEpisode(900.0, truncated=True), *[TOP] * 30],
-    ],
-    ids=["terminated", "different returns", "not the best seen"],
-)
-def test_no_ceiling_where_something_may_be_left_to_gain(episodes):
-    state = Ceiling().after(episodes)
-    assert not state.after([episodes[-1]] * 5).is_reached
-
-
-def test_a_learned_policy_at_the_ceiling_ends_the_run_at_once():
-    scores = [20.0, 60.0, 150.0, 300.0, 450.0, 500.0, 500.0, 500.0, 500.0, 500.0]
-    episodes = [[EndedEpisode(score, truncated=score == 500.0)] * 10 for score in scores]
-    judgements = judge_all(scores, episodes=episodes)
-    assert judgements[-1].verdict is Verdict.CEILING
-    assert len(judgements) == 8
-
-
-@pytest.mark.parametrize("episode_return", [-200.0, -500.0], ids=["MountainCar", "Acrobot"])
-def test_identical_truncated_returns_from_the_start_are_no_ceiling(episode_return):
-    episodes = [[EndedEpisode(episode_return, truncated=True)] * 10] * 300
-    last = judge_all([episode_return] * 300, episodes=episodes)[-1]
-    assert last.verdict is Verdict.STUCK
-
-
-def test_a_rare_success_is_not_learning_yet():
-    scores = [0.0] * 40
-    scores[7] = scores[23] = 0.2
-    assert not has_learned(scores)
-
-
-def test_a_collapse_is_told_once_and_soon():
-    rng = np.random.default_rng(2)
-    scores = [*(100 + 5 * rng.normal(size=40)), *(20 + 5 * rng.normal(size=15))]
-    told = [i for i, j in enumerate(judge_all(scores, LoopConfig(dormant_threshold=99))) if j.degraded]
-    assert len(told) == 1
-    assert 40 <= told[0] <= 43
-
-
-def test_a_restart_forgets_the_clock_but_not_that_learning_was_seen():
-    rule = PatienceRule(LoopConfig())
-    for score in learning_curve(30, noise=0.01):
-        rule.judge(Tick(score, score))
-    rule.restart(is_new_agent=False)
-    judgements = [rule.judge(Tick(1.0, 1.0)) for _ in range(21)]
-    assert judgements[0].evidence["misses"] == 0
-    assert judgements[-1].verdict is Verdict.CONVERGED
 
 
 def test_a_cut_episode_is_none_of_the_ended_ones():
@@ -158,32 +27,38 @@ def test_a_cut_episode_is_none_of_the_ended_ones():
     assert ended_episodes(data) == [EndedEpisode(2.0, truncated=False)]
 
 
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({}, EvidenceRule),
+        ({"convergence": "evidence"}, EvidenceRule),
+        ({"convergence": "patience"}, PatienceRule),
+        ({"dormant_threshold": 7}, PatienceRule),
+        ({"plateau_threshold": 7}, PatienceRule),
+        ({"dormant_threshold": 20, "plateau_threshold": 5, "noise_k": 3.0}, EvidenceRule),
+    ],
+)
+def test_the_evidence_decides_unless_patience_is_asked_for_by_name_or_by_its_thresholds(settings, kind):
+    config = LoopConfig(**settings)
+    assert type(rule_for(config, is_patient=config.chooses_patience)) is kind
+
+
 def test_a_rule_of_the_users_own_is_used():
     class Mine(ConvergenceRule):
         def judge(self, tick): ...
         def restart(self, *, is_new_agent): ...
 
     mine = Mine()
-    assert rule_for(LoopConfig(convergence=mine), is_guarded=True) is mine
+    assert rule_for(LoopConfig(convergence=mine, dormant_threshold=3), is_patient=True) is mine
 
 
-def test_an_unknown_rule_is_refused():
-    with pytest.raises(ConfigError, match="must be None, 'patience' or a ConvergenceRule, got 'patiens'"):
-        rule_for(LoopConfig(convergence="patiens"), is_guarded=True)
+@pytest.mark.parametrize("wrong", ["patiens", None, 3])
+def test_an_unknown_rule_is_refused(wrong):
+    with pytest.raises(ConfigError, match="must be 'evidence', 'patience' or a ConvergenceRule, got "):
+        rule_for(LoopConfig(convergence=wrong), is_patient=False)
 
 
-def test_flat_noise_hardly_ever_raises_an_alarm():
-    rng = np.random.default_rng(4)
-    runs = [judge_all(rng.normal(size=300).tolist(), LoopConfig(stuck_after=300)) for _ in range(40)]
-    assert sum(any(judgement.degraded for judgement in run) for run in runs) <= 2
-
-
-def test_after_a_restart_the_ceiling_must_hold_at_two_ticks_again():
-    rule = PatienceRule(LoopConfig())
-    for score in [20.0, 60.0, 150.0, 300.0, 450.0, 500.0]:
-        rule.judge(Tick(score, score))
-    at_the_top = Tick(500.0, 500.0, [EndedEpisode(500.0, truncated=True)] * 20)
-    rule.judge(at_the_top)
-    rule.restart(is_new_agent=False)
-    assert rule.judge(at_the_top).verdict is not Verdict.CEILING
-    assert rule.judge(at_the_top).evidence["ceiling_streak"] == 2
+def test_a_judgement_survives_saving():
+    judgement = Judgement(LoopState.COOLING, Verdict.FLAT, False, True, 8, "why", {"p_done": 0.9}, cooldown=0.5)
+    assert judgement_from(judgement_state(judgement)) == judgement
+    assert judgement_from(judgement_state(None)) is None

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tensor_optix.core.hyperparams import Interval, Param, Space
+from tensor_optix.core.hyperparams import Interval, LinearSchedule, Param, Space
 from tensor_optix.errors import ConfigError
 
 SPACE = Space(
@@ -86,3 +86,44 @@ def test_an_extended_space_redefines_and_adds():
 )
 def test_brackets_include_and_parentheses_exclude(text, inside):
     assert (0 in Interval(text), 1 in Interval(text)) == inside
+
+
+# -- schedules -------------------------------------------------------------------------------------------------------
+
+SCHEDULED = Space(
+    rate=Param("log_float", 1e-4, 1e-2, default=1e-3, limits="(0, inf)", tunable=True, schedulable=True),
+    gamma=Param("float", 0.9, 0.999, default=0.99, limits="[0, 1)", tunable=True),
+)
+
+
+def test_a_schedule_is_linear_and_stays_at_its_end():
+    schedule = LinearSchedule(1.0, 0.2, 80)
+    assert [schedule.at(step) for step in (0, 20, 80, 1000)] == pytest.approx([1.0, 0.8, 0.2, 0.2])
+
+
+def test_a_schedule_may_end_on_a_bound_that_no_value_may_have():
+    assert SCHEDULED.checked({"rate": LinearSchedule(1, 0, 5)}) == {"rate": LinearSchedule(1.0, 0.0, 5)}
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"rate": LinearSchedule(0.0, 1.0, 5)}, "rate must lie in"),
+        ({"rate": LinearSchedule(1.0, -1.0, 5)}, "rate must lie in"),
+        ({"rate": LinearSchedule(1.0, float("inf"), 5)}, "rate must lie in"),
+        ({"gamma": LinearSchedule(0.9, 0.5, 5)}, "gamma takes a number, not a schedule"),
+    ],
+)
+def test_impossible_schedules_are_refused(params, message):
+    with pytest.raises(ConfigError, match=message):
+        SCHEDULED.checked(params)
+
+
+@pytest.mark.parametrize("steps", [0, 2.5, True])
+def test_a_schedule_needs_a_number_of_steps(steps):
+    with pytest.raises(ConfigError, match="steps of a LinearSchedule"):
+        LinearSchedule(1.0, 0.0, steps)
+
+
+def test_what_is_scheduled_is_not_tuned():
+    assert SCHEDULED.without_tuning(["rate"]).tuner_bounds == {"gamma": (0.9, 0.999)}

@@ -143,13 +143,44 @@ def test_a_score_that_is_no_number_is_absent(build, score):
 
 def test_patience_ends_the_run_once_learning_was_seen(build):
     log: list[str] = []
-    opt = build(LEARNED_THEN_FLAT, callbacks=[HookLog(log)])
+    opt = build(LEARNED_THEN_FLAT, callbacks=[HookLog(log)], convergence="patience")
     opt.run()
     assert opt.result.reason is StopReason.CONVERGED
     assert opt.state is LoopState.DORMANT
     assert log[-2:] == ["on_stop converged", "on_loop_stop"]
     assert sum(entry.startswith("on_dormant") for entry in log) == 1
     assert sum(entry.endswith("COOLING") for entry in log) == 20 - 5
+
+
+def test_evidence_ends_the_run_after_a_cool_down_of_the_learning_rate(build):
+    log: list[str] = []
+    opt = build(LEARNED_THEN_FLAT, log, callbacks=[HookLog(log)])
+    opt.run()
+    assert opt.result.reason is StopReason.CONVERGED
+    assert opt.state is LoopState.DORMANT
+    rates = [float(entry.rpartition(" ")[2]) for entry in log if entry.startswith("learn ")]
+    lowered = [rate for rate in rates if rate < 0.1]
+    assert rates[-len(lowered) :] == lowered == sorted(lowered, reverse=True)
+    assert len(lowered) == pytest.approx(0.2 * (len(rates) - len(lowered)), abs=2)
+    assert {s.hyperparams.params["learning_rate"] for s in opt.registry.snapshots} == {0.1}
+    assert any(entry.endswith("COOLING") for entry in log)
+
+
+def test_the_tuner_is_not_asked_during_a_cool_down(build):
+    log: list[str] = []
+    opt = build(LEARNED_THEN_FLAT, log, callbacks=[HookLog(log)], optimizer=RaiseEachTime())
+    opt.run()
+    cooling = next(i for i, entry in enumerate(log) if entry.endswith("COOLING"))
+    assert any(entry.startswith("on_hyperparam_update") for entry in log[:cooling])
+    assert not any(entry.startswith("on_hyperparam_update") for entry in log[cooling:])
+
+
+def test_a_collapse_that_stays_ends_the_run_with_the_best_policy(build):
+    opt = build([*RISING, *[110 + NOISE[i % 7] for i in range(4)], *[NOISE[i % 7] for i in range(200)]])
+    opt.run()
+    assert opt.result.reason is StopReason.COLLAPSED
+    assert opt.result.score > 100
+    assert opt._parts.agent.policy == opt.best_snapshot.episode_id
 
 
 def test_flat_scores_are_stuck_and_never_converged(build):

@@ -3,7 +3,19 @@
 import numpy as np
 import pytest
 
-from tensor_optix.core.statistics import best_mean, bootstrap_interval, noise_sd
+from tensor_optix.core.statistics import (
+    best_mean,
+    bootstrap_interval,
+    cusum,
+    interquartile_mean,
+    learned_range,
+    noise_sd,
+    posterior_levels,
+    recent_gain,
+    recent_noise_sd,
+    stratified_interval,
+    winsorised,
+)
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.5, -3.0])
@@ -24,9 +36,76 @@ def test_too_few_scores_have_no_noise_estimate():
     assert noise_sd([1.0, 2.0, 3.0, 4.0]) == 0.0
 
 
+def test_the_recent_noise_is_that_of_the_last_half():
+    rng = np.random.default_rng(0)
+    scores = np.concatenate([10 * rng.normal(size=2000), rng.normal(size=2000)])
+    assert recent_noise_sd(scores) == pytest.approx(1.0, rel=0.06)
+
+
+def test_one_catastrophic_score_is_pulled_in_and_the_bulk_left_alone():
+    scores = np.arange(101.0)
+    scores[3] = -1e6
+    pulled = winsorised(scores)
+    assert pulled[3] > -200
+    np.testing.assert_array_equal(np.delete(pulled, 3), np.delete(scores, 3))
+
+
 def test_the_best_mean_by_hand():
     assert best_mean([1, 5, 6, 1, 1], 2) == 5.5
     assert best_mean([1, 3], 5) == 2.0
+
+
+def test_the_learned_range_by_hand():
+    gain, error = learned_range([0.0, 1.0, 2.0, *[8.0] * 7], noise=3.0)
+    assert gain == pytest.approx(8.0 - 1.0)
+    assert error == pytest.approx(3.0 * (1 / 5 + 1 / 3) ** 0.5)
+
+
+def test_the_recent_gain_by_hand():
+    scores = [*[99.0] * 6, 1.0, 3.0, 5.0, 7.0]
+    assert recent_gain(scores, 0.4, noise=2.0) == (4.0, 2.0)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(4.0, 0.0), (0.25, 1024.0), (1.0, -4096.0)])
+def test_every_estimate_moves_with_the_scale_and_not_with_the_shift(scale, shift):
+    y = np.round(np.random.default_rng(1).normal(size=60) * 64) / 64  # exact in binary, so that shifting loses nothing
+    z = scale * y + shift
+    assert noise_sd(z) == scale * noise_sd(y)
+    np.testing.assert_allclose(winsorised(z), scale * winsorised(y) + shift, rtol=1e-12)
+    np.testing.assert_allclose(learned_range(z, scale), scale * np.array(learned_range(y, 1.0)), rtol=1e-9)
+    np.testing.assert_allclose(recent_gain(z, 0.4, scale), scale * np.array(recent_gain(y, 0.4, 1.0)), rtol=1e-9)
+    levels = posterior_levels(z, [1.0] * 60, scale)
+    np.testing.assert_allclose(levels, scale * posterior_levels(y, [1.0] * 60, 1.0) + shift, rtol=1e-9)
+
+
+def test_a_cusum_adds_what_exceeds_the_allowance_and_never_falls_below_zero():
+    assert cusum(1.0, 2.5, allowance=0.5) == 3.0
+    assert cusum(1.0, -9.0, allowance=0.5) == 0.0
+
+
+def test_the_posterior_hardly_over_reports_the_best_of_many():
+    """The raw maximum over 30 policies of one true level reports two standard deviations too much."""
+    rng = np.random.default_rng(3)
+    raw, posterior = [], []
+    for _ in range(200):
+        truth = np.linspace(0, 2, 30) + 0.3 * rng.normal(size=30)
+        scores = truth + rng.normal(size=30)
+        levels = posterior_levels(scores, [1.0] * 30, 1.0)
+        raw.append(np.max(scores) - truth[np.argmax(scores)])
+        posterior.append(np.max(levels) - truth[np.argmax(levels)])
+    assert np.mean(raw) > 1.2
+    assert abs(np.mean(posterior)) < 0.25
+
+
+def test_many_evaluations_leave_a_score_as_it_is():
+    scores = [0.0, 5.0, 1.0, 4.0]
+    np.testing.assert_allclose(posterior_levels(scores, [1e9] * 4, 1.0), scores, atol=1e-6)
+
+
+def test_the_interquartile_mean_by_hand():
+    assert interquartile_mean([0, 1, 2, 100]) == 1.5
+    assert interquartile_mean([3.0, 1.0, 2.0]) == pytest.approx(2.0)
+    assert interquartile_mean([7.0]) == pytest.approx(7.0)
 
 
 def test_the_bootstrap_interval_covers_the_mean_about_as_often_as_it_says():
@@ -40,3 +119,9 @@ def test_the_bootstrap_interval_covers_the_mean_about_as_often_as_it_says():
 
 def test_identical_values_give_an_interval_of_no_width():
     assert bootstrap_interval([500.0] * 20, np.random.default_rng(0)) == (500.0, 500.0)
+
+
+def test_the_stratified_interval_resamples_within_each_task():
+    """Two tasks without variation inside: pooling them before resampling would give an interval of some width."""
+    low, high = stratified_interval([[0.0] * 5, [1.0] * 5], np.random.default_rng(0), resamples=200)
+    assert low == high == pytest.approx(0.5)

@@ -1,0 +1,1 @@
+"""Generic agents over a model of your own, and the evaluators' public names; one package a framework."""

@@ -1,0 +1,9 @@
+"""The default evaluator, under the name that it has beside PyTorch agents (it needs no PyTorch)."""
+
+from __future__ import annotations
+
+from tensor_optix.core.evaluators import ReturnEvaluator
+
+
+class TorchEvaluator(ReturnEvaluator):
+    """Scores by the mean return of finished env episodes, or by ``primary_score_fn(episode_data, diagnostics)``."""

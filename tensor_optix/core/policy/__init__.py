@@ -1,0 +1,1 @@
+"""Policy evolution: members and their weights, noise, mutation, trials of variants, the proof, the report."""

@@ -1,0 +1,39 @@
+"""What would a rule have said of these scores?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tensor_optix.core.convergence import ConvergenceRule, EndedEpisode, Judgement, Tick
+from tensor_optix.core.types import LoopState
+
+
+@dataclass(frozen=True)
+class Ended:
+    """tick: the first at which the rule said DORMANT, counted from 1, with what it said; None when it never did."""
+
+    tick: int | None
+    last: Judgement
+
+
+def judgements(
+    rule: ConvergenceRule, scores: Sequence[float], *, smoothing: int = 2,
+    episodes: Sequence[Sequence[EndedEpisode]] = (),
+) -> Iterator[Judgement]:  # fmt: skip
+    """The rule's judgement after each score, oldest first. episodes: of each tick, where they are known."""
+    for i, score in enumerate(scores):
+        recent = scores[max(0, i + 1 - smoothing) : i + 1]
+        ended = episodes[i] if i < len(episodes) else ()
+        yield rule.judge(Tick(float(score), float(sum(recent)) / len(recent), ended))
+
+
+def first_end(rule: ConvergenceRule, scores: Sequence[float], *, smoothing: int = 2) -> Ended:
+    """Where the rule would have ended the run. scores: at least one."""
+    last = None
+    for tick, last in enumerate(judgements(rule, scores, smoothing=smoothing), start=1):
+        if last.state is LoopState.DORMANT:
+            return Ended(tick, last)
+    if last is None:
+        raise ValueError("scores must hold at least one score, got none")
+    return Ended(None, last)
