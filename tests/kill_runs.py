@@ -53,9 +53,22 @@ def torch_ppo() -> BaseAgent:
     return quick.make_agent(BatchPipeline(env_id="CartPole-v1", window_size=1), seed=5, n_epochs=2)
 
 
+def torch_dqn() -> BaseAgent:
+    import torch
+
+    from tensor_optix import TorchDQNAgent
+
+    torch.set_num_threads(1)
+    torch.manual_seed(5)
+    q = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2))
+    params = {"epsilon": 0.5, "updates_per_step": 0.11, "per_alpha": 0.6, "n_step": 3, "replay_capacity": 500}
+    return TorchDQNAgent(q, 2, torch.optim.Adam(q.parameters(), lr=1e-3), params, device="cpu")
+
+
 AGENTS: dict[str, Callable[[], Any]] = {  # an agent added to the package joins here with one line
     "six methods": SixMethods,
     "torch ppo": torch_ppo,
+    "torch dqn": torch_dqn,
 }
 
 

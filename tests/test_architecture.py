@@ -28,6 +28,7 @@ ALLOWED = {
     "optimizer": {"core", "storage", "optimizers"},
     "search": {"search", "core", "storage", "optimizer"},
     "orchestrator": {"core", "storage", "search"},
+    "export": {"export", "algorithms", "backends", "core", "storage", "quick"},
     "quick": {"core", "storage", "optimizers", "pipeline", "algorithms", "backends", "callbacks", "optimizer"},
     "cli": {"cli", "core", "storage", "callbacks", "quick", "optimizer", "pipeline"},
 }

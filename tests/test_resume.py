@@ -21,12 +21,20 @@ from tensor_optix import (
     CheckpointError,
     ConfigError,
     HyperparamSet,
+    LinearSchedule,
     LoopCallback,
     NonFiniteError,
+    ObsNormalizer,
+    ReturnEvaluator,
+    RewardNormalizer,
     RLOptimizer,
     StopReason,
     TensorOptixError,
+    TorchAgent,
+    TorchDQNAgent,
+    TorchGaussianPPOAgent,
     TorchPPOAgent,
+    TorchSACAgent,
 )
 from tensor_optix.core import training_states
 from tensor_optix.core.state import split_state
@@ -98,14 +106,61 @@ def torch_ppo(kind: type[TorchPPOAgent] = TorchPPOAgent) -> TorchPPOAgent:
     return kind(actor, critic, optimizer, HyperparamSet({"n_epochs": 2, "minibatch_size": 32}))
 
 
+def torch_mlp(n_inputs: int, n_outputs: int) -> nn.Module:
+    torch.manual_seed(n_outputs)
+    torch.set_num_threads(1)
+    return nn.Sequential(nn.Linear(n_inputs, 16), nn.Tanh(), nn.Linear(16, n_outputs))
+
+
+def torch_adam(*modules: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.Adam([p for module in modules for p in module.parameters()], lr=1e-3)
+
+
+def torch_gaussian_ppo() -> TorchGaussianPPOAgent:
+    actor, critic = torch_mlp(3, 2), torch_mlp(3, 1)
+    params = {"n_epochs": 2, "minibatch_size": 32, "clip_ratio": LinearSchedule(0.2, 0.05, 500)}
+    return TorchGaussianPPOAgent(
+        actor, critic, torch_adam(actor, critic), 1, params, reward_normalizer=RewardNormalizer(),
+        obs_normalizer=ObsNormalizer((3,)),
+    )  # fmt: skip
+
+
+def torch_dqn() -> TorchDQNAgent:
+    q = torch_mlp(4, 2)
+    params = {"epsilon": 0.5, "updates_per_step": 0.11, "per_alpha": 0.6, "n_step": 3, "replay_capacity": 500}
+    return TorchDQNAgent(q, 2, torch_adam(q), params)
+
+
+def torch_sac() -> TorchSACAgent:
+    actor, *critics = torch_mlp(3, 2), torch_mlp(4, 1), torch_mlp(4, 1)
+    optimizers = torch_adam(actor), torch_adam(*critics), torch_adam(nn.Linear(1, 1))
+    params = {"batch_size": 32, "updates_per_step": 0.11, "learning_starts": 150, "replay_capacity": 500}
+    return TorchSACAgent(actor, *critics, 1, *optimizers, params)
+
+
+def torch_generic() -> TorchAgent:
+    model = torch_mlp(4, 2)
+    return TorchAgent(model, torch_adam(model), {})
+
+
 # an agent added to the package joins here with one line
-AGENTS = {"torch ppo": torch_ppo, "torch ppo that was rolled back": lambda: torch_ppo(BlowsUp)}
+AGENTS = {
+    "torch ppo": torch_ppo, "torch ppo that was rolled back": lambda: torch_ppo(BlowsUp),
+    "torch gaussian ppo": torch_gaussian_ppo, "torch dqn": torch_dqn, "torch sac": torch_sac,
+    "torch generic": torch_generic,
+}  # fmt: skip
+CONTINUOUS = ("torch gaussian ppo", "torch sac")
+
+
+def env_of(kind: str) -> gym.Env[Any, Any]:
+    """Env episodes cross the boundaries of windows of 100 steps."""
+    return gym.make("Pendulum-v1", max_episode_steps=70) if kind in CONTINUOUS else gym.make("CartPole-v1")
 
 
 def make(kind: str, out: Path, **keywords: Any) -> RLOptimizer:
-    pipeline = BatchPipeline(env=gym.make("CartPole-v1"), window_size=100)  # env episodes cross window boundaries
+    pipeline = BatchPipeline(env=env_of(kind), window_size=100)
     settings = {"checkpoint_dir": out, "seed": 7, "max_episodes": WINDOWS, "evaluation_episodes": 3,
-                "optimizer": Wandering(), **keywords}  # fmt: skip
+                "optimizer": Wandering(), "evaluator": ReturnEvaluator(score_episodes=1), **keywords}  # fmt: skip
     return RLOptimizer(AGENTS[kind](), pipeline, **settings)
 
 
@@ -201,9 +256,10 @@ def test_an_interrupt_in_mid_window_loses_that_window_only(kind, commits, uninte
                 os.kill(os.getpid(), signal.SIGINT)
             return self.env.step(action)
 
-    pipeline = BatchPipeline(env=Interrupting(gym.make("CartPole-v1")), window_size=100)
+    pipeline = BatchPipeline(env=Interrupting(env_of(kind)), window_size=100)
     opt = RLOptimizer(AGENTS[kind](), pipeline, checkpoint_dir=tmp_path, seed=7, max_episodes=WINDOWS,
-                      evaluation_episodes=3, optimizer=Wandering())  # fmt: skip
+                      evaluation_episodes=3, optimizer=Wandering(),
+                      evaluator=ReturnEvaluator(score_episodes=1))  # fmt: skip
     opt.run()
     assert opt.result.reason is StopReason.INTERRUPTED
     assert opt.result.windows == 3

@@ -12,8 +12,10 @@ try:
 except ModuleNotFoundError as error:
     raise missing("torch") from error
 
+from tensor_optix.algorithms.agent_normalizers import ObservationStatistics, RewardStatistics
 from tensor_optix.algorithms.ppo import PPOAgent
-from tensor_optix.backends.torch_backend import TorchLearner, chosen_device, move_networks
+from tensor_optix.backends.torch_backend import TorchLearner
+from tensor_optix.backends.torch_modules import chosen_device, move_networks
 from tensor_optix.core.types import HyperparamSet
 
 
@@ -44,10 +46,14 @@ class TorchPPOAgent(PPOAgent):
         optimizer: torch.optim.Optimizer,
         hyperparams: HyperparamSet | dict[str, Any],
         device: str = "auto",
+        reward_normalizer: RewardStatistics | None = None,
+        *,
+        obs_normalizer: ObservationStatistics | None = None,
     ) -> None:
         self.device = chosen_device(device)
         self.actor = self._actor = actor
         self.critic = self._critic = critic
         networks = {"actor": actor, "critic": critic}
         move_networks(networks, self.device)
-        super().__init__(TorchLearner(networks, optimizer, self.device), hyperparams)
+        learner = TorchLearner(networks, {"optimizer": optimizer}, self.device)
+        super().__init__(learner, hyperparams, obs_normalizer=obs_normalizer, reward_normalizer=reward_normalizer)

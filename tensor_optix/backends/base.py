@@ -55,6 +55,10 @@ class Ops(Protocol):
         """``x[..., index]`` row by row: x [B, A], index [B] -> [B]."""
         ...
 
+    def argmax_last(self, x: Tensor) -> Tensor:
+        """Index of the largest entry of the last axis, the first of equals: x [B, A] -> [B], integers."""
+        ...
+
     def squeeze_last(self, x: Tensor) -> Tensor:
         """[B, 1] -> [B]."""
         ...
@@ -122,6 +126,9 @@ class Learner(ABC):
     in which the user left them.
     """
 
+    networks: Mapping[str, Any]
+    """The user's own networks, by name."""
+
     @abstractmethod
     def forward(self, name: str, inputs: np.ndarray) -> np.ndarray:
         """Outputs [N, ...] of network ``name`` for inputs [N, ...], in one batch of any N."""
@@ -173,7 +180,7 @@ class Learner(ABC):
     @property
     @abstractmethod
     def learning_rate(self) -> float:
-        """Of the first optimizer's first parameter group. Setting it keeps the ratios between groups and optimizers."""
+        """Of the first optimizer's first group. Setting it keeps the ratios between groups and between optimizers."""
 
     @learning_rate.setter
     @abstractmethod
@@ -200,7 +207,7 @@ class Learner(ABC):
 
     @abstractmethod
     def release(self) -> None:
-        """Give memory back that only speeds things up."""
+        """Give back memory that only speeds things up, and that of an accelerator; everything still works."""
 
 
 def mean_networks(states: Sequence[NetworkState]) -> NetworkState:

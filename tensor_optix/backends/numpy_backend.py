@@ -52,6 +52,9 @@ class NumpyOps:
     def take_last(self, x: Any, index: Any) -> Any:
         return np.take_along_axis(x, np.asarray(index)[..., None], axis=-1)[..., 0]
 
+    def argmax_last(self, x: Any) -> Any:
+        return np.argmax(x, axis=-1)
+
     def squeeze_last(self, x: Any) -> Any:
         return np.squeeze(x, axis=-1)
 

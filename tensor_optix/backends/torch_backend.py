@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -11,9 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tensor_optix.backends.base import Estimate, Learner, Loss, NetworkState, differences, summary
+from tensor_optix.backends.base import EpochStop, Estimate, Learner, NetworkState, Step, Update, differences, summary
 from tensor_optix.backends.numpy_backend import HostMLP
 from tensor_optix.backends.torch_host import dense_layers, host_mlp
+from tensor_optix.backends.torch_modules import (
+    array,
+    common_dtype,
+    evaluation_mode,
+    named_tensors,
+    network_state,
+    parameters_of,
+    refuse_recurrent,
+    require_device,
+)
 from tensor_optix.backends.torch_updates import Updates
 from tensor_optix.errors import ArchitectureMismatch, ConfigError
 
@@ -60,6 +70,9 @@ class TorchOps:
     def take_last(self, x: Any, index: Any) -> Any:
         return x.gather(-1, index.unsqueeze(-1)).squeeze(-1)
 
+    def argmax_last(self, x: Any) -> Any:
+        return torch.argmax(x, -1)
+
     def squeeze_last(self, x: Any) -> Any:
         return x.squeeze(-1)
 
@@ -72,65 +85,56 @@ class TorchOps:
 
 OPS = TorchOps()
 
-TRAINABLE_DTYPES = (torch.float32, torch.float64)
-
 _SHAPED_LIKE_THE_PARAMETER = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "sum")
-
-
-def chosen_device(name: str) -> torch.device:
-    """The device called ``name``; "auto" is CUDA where there is one, else the CPU."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
-
-
-def move_networks(networks: Mapping[str, nn.Module], device: torch.device) -> None:
-    """Put all of them on ``device``. Raises ConfigError where a parameter has no data to move."""
-    if any(tensor.is_meta for module in networks.values() for tensor in _named_tensors(module).values()):
-        raise ConfigError(
-            f"networks with parameters on meta cannot be moved to {device} ({_parameters_by(networks, 'device')}): "
-            "give those their weights first (module.to_empty, then load_state_dict)"
-        )
-    for module in networks.values():
-        module.to(device)
 
 
 class TorchLearner(Learner):
     """Trains modules. An exact Adam or AdamW on the CPU is stepped on flat buffers, any other optimizer as it is.
 
     networks: modules by name, on ``device`` already (a trunk may be shared between them); all in float32 or all in
-    float64.
-    Raises ConfigError for a recurrent network, for parameters on another device or of other types, and when the
-    optimizer holds no parameter of a network that has some to train.
+    float64. A target network is a copy with ``requires_grad_(False)``.
+    Raises ConfigError for a recurrent network, for parameters on another device or of other types, and where a
+    network has parameters to train of which no optimizer holds any.
     """
 
     def __init__(
-        self, networks: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, device: torch.device | str = "cpu"
+        self,
+        networks: Mapping[str, nn.Module],
+        optimizers: Mapping[str, torch.optim.Optimizer],
+        device: torch.device | str = "cpu",
     ) -> None:
         self.networks = dict(networks)
-        self.optimizer = optimizer
+        self.optimizers = dict(optimizers)
         self.device = torch.device(device)
         self._hosts: dict[str, tuple[tuple[int, ...], HostMLP]] = {}
         self._skipped_in_a_row = 0
-        _require_device(self.networks, self.device)
-        self._dtype = _common_dtype(self.networks)
-        trained = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+        require_device(self.networks, self.device)
+        self._dtype = common_dtype(self.networks)
+        self._require_trained()
+        first = self.learning_rate
+        self._rate_ratios = [float(group["lr"]) / first if first else 1.0 for group in self._groups]
+
+    def _require_trained(self) -> None:
+        trained = {parameter for group in self._groups for parameter in group["params"]}
         for name, module in self.networks.items():
-            _refuse_recurrent(name, module)
+            refuse_recurrent(name, module)
             own = [parameter for parameter in module.parameters() if parameter.requires_grad]
             if own and trained.isdisjoint(own):
                 raise ConfigError(
                     f"the optimizer holds no parameter of {name}, which would never learn: "
                     f"construct it with list({name}.parameters()) among its parameters"
                 )
-        first = self.learning_rate
-        self._rate_ratios = [float(group["lr"]) / first if first else 1.0 for group in optimizer.param_groups]
+
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        """The parameter groups of all optimizers."""
+        return [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
 
     # -- forward ------------------------------------------------------------------------------------------------
 
     def forward(self, name: str, inputs: np.ndarray) -> np.ndarray:
         module = self.networks[name]
-        with _evaluation_mode([module]), torch.no_grad():
+        with evaluation_mode([module]), torch.no_grad():
             outputs: np.ndarray = module(self._tensor(inputs)).cpu().numpy()
         return outputs
 
@@ -155,7 +159,7 @@ class TorchLearner(Learner):
         return np.allclose(host(x), self.forward(name, x), rtol=1e-4, atol=1e-5)
 
     def evaluate(self, estimate: Estimate, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        with _evaluation_mode(self.networks.values()), torch.no_grad():
+        with evaluation_mode(self.networks.values()), torch.no_grad():
             outputs = estimate(OPS, self.networks, self._tensors(data))
         return {name: column.cpu().numpy() for name, column in outputs.items()}
 
@@ -163,49 +167,62 @@ class TorchLearner(Learner):
 
     def run(
         self,
-        loss: Loss,
+        update: Update,
         data: Mapping[str, np.ndarray],
         rows: np.ndarray,
-        scalars: Mapping[str, float],
+        scalars: Mapping[str, float | np.ndarray],
         *,
         max_grad_norm: float,
         rng: np.random.Generator,
+        stop: EpochStop | None = None,
     ) -> dict[str, float]:
-        n_epochs, n_minibatches, _ = rows.shape
-        first_of_last_epoch = (n_epochs - 1) * n_minibatches
-        last_epoch: list[dict[str, Any]] = []
-        updates = Updates(self.optimizer, self.networks.values(), skipped_before=self._skipped_in_a_row)
-        with self._module_randomness(int(rng.integers(2**63))):
+        updates = Updates(update, self.networks, self.optimizers, OPS, skipped_before=self._skipped_in_a_row)
+        tensors, n_minibatches = self._tensors(data), rows.shape[1]
+        trained = {name for step in update.steps for name in step.trains}
+        constants = [module for name, module in self.networks.items() if name not in trained]
+        means: dict[str, float] = {}
+        with self._module_randomness(int(rng.integers(2**63))), evaluation_mode(constants):
             try:
-                for number, batch in enumerate(_minibatches(self._tensors(data), torch.from_numpy(rows))):
-                    metrics = updates.attempt(partial(loss, OPS, self.networks, batch, scalars), max_grad_norm)
-                    if metrics and number >= first_of_last_epoch:
-                        last_epoch.append(metrics)
+                for number, epoch in enumerate(rows):
+                    batches = zip(
+                        _minibatches(tensors, torch.from_numpy(epoch)),
+                        _scalars_by_update(scalars, number, n_minibatches), strict=True,
+                    )  # fmt: skip
+                    attempts = [updates.attempt(batch, values, max_grad_norm) for batch, values in batches]
+                    made = [metrics for metrics in attempts if metrics]
+                    if stop is None and number < len(rows) - 1:
+                        continue  # nobody asks how this epoch went
+                    means = _means(made)
+                    if stop is not None and means.get(stop.metric, 0.0) > stop.limit:
+                        break
             finally:
                 updates.finish()
                 self._skipped_in_a_row = updates.skipped_in_a_row
-        names = last_epoch[0] if last_epoch else {}
-        means = {name: float(torch.stack([metrics[name] for metrics in last_epoch]).mean()) for name in names}
         return {**means, "n_updates": updates.n_made, "skipped_updates": updates.n_skipped}
 
     def loss_and_gradients(
-        self, loss: Loss, data: Mapping[str, np.ndarray], scalars: Mapping[str, float]
+        self, step: Step, data: Mapping[str, np.ndarray], scalars: Mapping[str, float]
     ) -> tuple[float, NetworkState]:
-        named = [(name, key, p) for name, module in self.networks.items() for key, p in module.named_parameters()]
-        value, _ = loss(OPS, self.networks, self._tensors(data), scalars)
+        named = [
+            (name, key, parameter)
+            for name in step.trains
+            for key, parameter in self.networks[name].named_parameters()
+            if parameter.requires_grad
+        ]
+        value, _ = step.loss(OPS, self.networks, self._tensors(data), scalars)
         found = torch.autograd.grad(value, [p for *_, p in named], allow_unused=True)
-        gradients: NetworkState = {name: {} for name in self.networks}
+        gradients: NetworkState = {name: {} for name in step.trains}
         for (name, key, parameter), gradient in zip(named, found, strict=True):
-            gradients[name][key] = _array(torch.zeros_like(parameter) if gradient is None else gradient)
+            gradients[name][key] = array(torch.zeros_like(parameter) if gradient is None else gradient)
         return float(value.detach()), gradients
 
     @property
     def learning_rate(self) -> float:
-        return float(self.optimizer.param_groups[0]["lr"])
+        return float(self._groups[0]["lr"])
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        for group, ratio in zip(self.optimizer.param_groups, self._rate_ratios, strict=True):
+        for group, ratio in zip(self._groups, self._rate_ratios, strict=True):
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(value * ratio)
             else:
@@ -214,76 +231,87 @@ class TorchLearner(Learner):
     # -- state --------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        moments = {
-            name: _to_tree(self.optimizer.state[parameter])
-            for name, parameter in self._named_optimized()
-            if parameter in self.optimizer.state
+        optimizers = {
+            name: {"type": type(optimizer).__name__, "moments": self._moments(name)}
+            for name, optimizer in self.optimizers.items()
         }
-        optimizer = {
-            "type": self._optimizer_type, "moments": moments, "skipped_in_a_row": self._skipped_in_a_row,
-        }  # fmt: skip
-        return {"networks": self._network_state(), "optimizer": optimizer}
+        return {
+            "networks": network_state(self.networks),
+            "optimizers": optimizers,
+            "skipped_in_a_row": self._skipped_in_a_row,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any], *, source: str = "the given state") -> None:
-        if wrong := differences(self._network_state(), state["networks"]):
+        if wrong := differences(network_state(self.networks), state["networks"]):
             raise ArchitectureMismatch(source, f"weights of other networks: {summary(wrong)}")
-        moments = self._checked_moments(state["optimizer"], source) if "optimizer" in state else None
+        moments = self._checked_optimizers(state["optimizers"], source) if "optimizers" in state else {}
         with torch.no_grad():
             for name, module in self.networks.items():
-                for key, tensor in _named_tensors(module).items():
+                for key, tensor in named_tensors(module).items():
                     tensor.copy_(torch.tensor(state["networks"][name][key]))
-        if moments is not None:
-            groups = self.optimizer.state_dict()["param_groups"]
-            self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-            self._skipped_in_a_row = int(state["optimizer"].get("skipped_in_a_row", 0))
+        for name, by_index in moments.items():
+            groups = self.optimizers[name].state_dict()["param_groups"]
+            self.optimizers[name].load_state_dict({"state": by_index, "param_groups": groups})
+        self._skipped_in_a_row = int(state.get("skipped_in_a_row", self._skipped_in_a_row))
 
     def perturb(self, noise_scale: float, rng: np.random.Generator) -> None:
-        unique = dict.fromkeys(p for module in self.networks.values() for p in module.parameters())
+        trained = {parameter for group in self._groups for parameter in group["params"]}
         with torch.no_grad():
-            for parameter in unique:
-                factor = 1.0 + noise_scale * rng.standard_normal(tuple(parameter.shape))
-                parameter.mul_(torch.as_tensor(factor, dtype=parameter.dtype, device=parameter.device))
+            for parameter in parameters_of(self.networks.values()):
+                if parameter in trained:
+                    factor = 1.0 + noise_scale * rng.standard_normal(tuple(parameter.shape))
+                    parameter.mul_(torch.as_tensor(factor, dtype=parameter.dtype, device=parameter.device))
 
     def release(self) -> None:
+        """From CUDA everything moves to the CPU, where it still works."""
         self._hosts.clear()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        if self.device.type != "cuda":
+            return
+        self.device = torch.device("cpu")
+        for module in self.networks.values():
+            module.to(self.device)
+        for optimizer in self.optimizers.values():
+            for state in optimizer.state.values():
+                state.update({key: x.cpu() for key, x in state.items() if isinstance(x, Tensor)})
+        torch.cuda.empty_cache()
 
-    @property
-    def _optimizer_type(self) -> str:
-        return type(self.optimizer).__name__
+    def _moments(self, name: str) -> dict[str, Any]:
+        """The state of each parameter in one optimizer, by the parameter's name."""
+        state = self.optimizers[name].state
+        return {key: _to_tree(state[p]) for key, p in self._named_optimized(name) if p in state}
 
-    def _network_state(self) -> NetworkState:
-        return {
-            name: {key: _array(tensor) for key, tensor in _named_tensors(module).items()}
-            for name, module in self.networks.items()
-        }
-
-    def _named_optimized(self) -> list[tuple[str, nn.Parameter]]:
-        """The optimizer's parameters in its own order, each under the first name that it has in a network."""
+    def _named_optimized(self, name: str) -> list[tuple[str, nn.Parameter]]:
+        """An optimizer's parameters in its own order, each under the first name that it has in a network."""
         names: dict[nn.Parameter, str] = {}
         for network, module in self.networks.items():
             for key, parameter in module.named_parameters():
                 names.setdefault(parameter, f"{network}.{key}")
-        optimized = [p for group in self.optimizer.param_groups for p in group["params"]]
-        return [(names.get(p, f"optimizer.{index}"), p) for index, p in enumerate(optimized)]
+        optimized = [p for group in self.optimizers[name].param_groups for p in group["params"]]
+        return [(names.get(p, f"{name}.{index}"), p) for index, p in enumerate(optimized)]
 
-    def _checked_moments(self, state: Mapping[str, Any], source: str) -> dict[int, Any]:
-        """Moments by the optimizer's own numbering."""
-        if state["type"] != self._optimizer_type:
-            raise ArchitectureMismatch(source, f"moments of {state['type']}, but here is {self._optimizer_type}")
-        named = self._named_optimized()
+    def _checked_optimizers(self, state: Mapping[str, Any], source: str) -> dict[str, dict[int, Any]]:
+        """Moments by optimizer, and by its own numbering."""
+        if set(state) != set(self.optimizers):
+            there, here = ", ".join(sorted(state)), ", ".join(sorted(self.optimizers))
+            raise ArchitectureMismatch(source, f"moments of the optimizers {there}, but here are {here}")
+        return {name: self._checked_moments(name, state[name], source) for name in self.optimizers}
+
+    def _checked_moments(self, name: str, state: Mapping[str, Any], source: str) -> dict[int, Any]:
+        here = type(self.optimizers[name]).__name__
+        if state["type"] != here:
+            raise ArchitectureMismatch(source, f"{name} holds moments of {state['type']}, but here is {here}")
+        named = self._named_optimized(name)
         moments = state["moments"]
-        unknown = [f"{name} is not optimized here" for name in moments if name not in dict(named)]
+        unknown = [f"{key} is not optimized here" for key in moments if key not in dict(named)]
         wrong = [
-            f"{kind} of {name} is {np.shape(moment)} there and {tuple(parameter.shape)} here"
-            for name, parameter in named
-            for kind, moment in moments.get(name, {}).items()
+            f"{kind} of {key} is {np.shape(moment)} there and {tuple(parameter.shape)} here"
+            for key, parameter in named
+            for kind, moment in moments.get(key, {}).items()
             if kind in _SHAPED_LIKE_THE_PARAMETER and np.shape(moment) != tuple(parameter.shape)
         ]
         if unknown or wrong:
             raise ArchitectureMismatch(source, f"moments of other networks: {summary([*unknown, *wrong])}")
-        return {index: _from_tree(moments[name]) for index, (name, _) in enumerate(named) if name in moments}
+        return {index: _from_tree(moments[key]) for index, (key, _) in enumerate(named) if key in moments}
 
     # -- data and randomness ------------------------------------------------------------------------------------
 
@@ -306,88 +334,38 @@ class TorchLearner(Learner):
             yield
 
 
-def _minibatches(data: Mapping[str, Tensor], rows: Tensor) -> Iterator[dict[str, Tensor]]:
-    """The batch of each update in order; one gather an epoch, because indexing each minibatch costs as much again."""
-    for epoch in rows:
-        gathered = [
-            column[epoch.reshape(-1).to(column.device)].reshape(*epoch.shape, *column.shape[1:]).unbind()
-            for column in data.values()
-        ]
-        for columns in zip(*gathered, strict=True):
-            yield dict(zip(data, columns, strict=True))
+def _minibatches(data: Mapping[str, Tensor], epoch: Tensor) -> Iterator[dict[str, Tensor]]:
+    """The batches of one epoch [M, B] in order; one gather, because indexing each minibatch costs as much again."""
+    gathered = [
+        column[epoch.reshape(-1).to(column.device)].reshape(*epoch.shape, *column.shape[1:]).unbind()
+        for column in data.values()
+    ]
+    for columns in zip(*gathered, strict=True):
+        yield dict(zip(data, columns, strict=True))
 
 
-@contextmanager
-def _evaluation_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every submodule has the flag that the user gave it."""
-    roots = list(modules)
-    training = [module for root in roots for module in root.modules() if module.training]
-    if training:
-        for root in roots:
-            root.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+def _scalars_by_update(
+    scalars: Mapping[str, float | np.ndarray], epoch: int, n_minibatches: int
+) -> Iterator[dict[str, float]]:
+    """The scalars of each update of an epoch, where some are arrays [E, M]."""
+    columns = {
+        name: value[epoch].tolist() if isinstance(value, np.ndarray) and value.ndim == 2 else float(value)
+        for name, value in scalars.items()
+    }
+    for index in range(n_minibatches):
+        yield {name: column[index] if isinstance(column, list) else column for name, column in columns.items()}
 
 
-def _require_device(networks: Mapping[str, nn.Module], device: torch.device) -> None:
-    for module in networks.values():
-        for tensor in _named_tensors(module).values():
-            if tensor.device.type != device.type or device.index not in (None, tensor.device.index):
-                raise ConfigError(
-                    f"all networks must be on {device} ({_parameters_by(networks, 'device')}): "
-                    f"move them with module.to({str(device)!r})"
-                )
-
-
-def _common_dtype(networks: Mapping[str, nn.Module]) -> torch.dtype:
-    """What the networks compute in. Raises ConfigError unless it is one of ``TRAINABLE_DTYPES``."""
-    parameters = [parameter for module in networks.values() for parameter in module.parameters()]
-    dtypes = {p.dtype for p in parameters if p.is_floating_point() or p.is_complex()} or {torch.float32}
-    if len(dtypes) > 1 or not dtypes <= set(TRAINABLE_DTYPES):
-        raise ConfigError(
-            f"the networks must be all in float32 or all in float64 ({_parameters_by(networks, 'dtype')}): "
-            "convert them with module.float()"
-        )
-    return dtypes.pop()
-
-
-def _parameters_by(networks: Mapping[str, nn.Module], attribute: str) -> str:
-    """The parameters and buffers on each device, or of each type: ``"cpu: actor.weight; meta: critic.weight"``."""
-    names: dict[str, list[str]] = {}
-    for network, module in networks.items():
-        for key, tensor in _named_tensors(module).items():
-            names.setdefault(str(getattr(tensor, attribute)), []).append(f"{network}.{key}")
-    return "; ".join(f"{where}: {summary(found).replace(';', ',')}" for where, found in names.items())
-
-
-def _refuse_recurrent(name: str, module: nn.Module) -> None:
-    for layer in module.modules():
-        if isinstance(layer, nn.RNNBase | nn.RNNCellBase):
-            raise ConfigError(
-                f"{name} contains a recurrent layer ({type(layer).__name__}); built-in agents are feed-forward: "
-                f"stack past observations instead, or write an agent of your own"
-            )
-
-
-def _named_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and persistent buffers, themselves."""
-    return {key: node for key, node in module.state_dict(keep_vars=True).items() if isinstance(node, Tensor)}
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    """A copy on the host, in float32 where NumPy lacks the type."""
-    host = tensor.detach().cpu()
-    array: np.ndarray = (host.float() if host.dtype == torch.bfloat16 else host).numpy().copy()
-    return array
+def _means(updates: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+    """The mean of each metric over updates."""
+    names = updates[0] if updates else ()
+    return {name: float(torch.stack([metrics[name] for metrics in updates]).mean()) for name in names}
 
 
 def _to_tree(node: Any) -> Any:
     """An optimizer's state of one parameter as arrays and JSON values."""
     if isinstance(node, Tensor):
-        return _array(node)
+        return array(node)
     if isinstance(node, dict):
         return {key: _to_tree(child) for key, child in node.items()}
     if isinstance(node, list | tuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import cache, partial
 from typing import Any
 
@@ -72,7 +73,7 @@ class FlatAdamStep:
             segment.release()
 
 
-Step = PlainStep | FlatAdamStep
+OptimizerStep = PlainStep | FlatAdamStep
 
 
 class _FlatSegment:
@@ -111,6 +112,16 @@ class _FlatSegment:
                 tensor.copy_(view)
             parameter.data, parameter.grad = own[0], None
             state["step"].copy_(self._step)
+
+
+def optimizer_like(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """A fresh optimizer of the same class and settings over other parameters (without hooks and moments)."""
+    settings = {**optimizer.defaults, **optimizer.param_groups[0]}
+    signature = inspect.signature(type(optimizer)).parameters
+    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature.values())
+    known = optimizer.defaults if takes_all else signature  # AdamW keeps defaults that it does not take
+    chosen = {name: settings[name] for name in optimizer.defaults if name in known}
+    return type(optimizer)(parameters, **chosen)
 
 
 def _views(flat: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from tensor_optix.backends.torch_steps import FlatAdamStep, PlainStep, Step
-from tensor_optix.errors import NonFiniteError
+from tensor_optix.backends.base import Batch, Ops, Scalars, Step, Update
+from tensor_optix.backends.torch_modules import named_tensors, parameters_of
+from tensor_optix.backends.torch_steps import FlatAdamStep, OptimizerStep, PlainStep
+from tensor_optix.errors import ConfigError, NonFiniteError
 
 MAX_SKIPPED_IN_A_ROW = 5
 """So many updates in a row whose loss or gradient is not finite are no accident."""
@@ -24,45 +25,126 @@ class Updates:
     """
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, networks: Iterable[nn.Module], *, skipped_before: int = 0
+        self,
+        update: Update,
+        networks: Mapping[str, nn.Module],
+        optimizers: Mapping[str, torch.optim.Optimizer],
+        ops: Ops,
+        *,
+        skipped_before: int = 0,
     ) -> None:
-        self._optimizer = optimizer
-        self._step: Step = PlainStep(optimizer)
-        self._buffers = list(dict.fromkeys(buffer for module in networks for buffer in module.buffers()))
+        self._networks, self._ops = networks, ops
+        self._parts = [_Part(step, optimizers[step.optimizer], networks) for step in update.steps]
+        self._focused: _Part | None = None
+        self._targets = [_Target(networks[name], networks[source]) for name, source in update.targets.items()]
+        self._buffers = list(dict.fromkeys(buffer for module in networks.values() for buffer in module.buffers()))
         self.n_made, self.n_skipped, self.skipped_in_a_row = 0, 0, skipped_before
 
-    def attempt(self, loss: Callable[[], tuple[Any, dict[str, Tensor]]], max_grad_norm: float) -> dict[str, Tensor]:
+    def attempt(self, batch: Batch, scalars: Scalars, max_grad_norm: float) -> dict[str, Tensor]:
         """Make one update and return its metrics; an empty dict when it was skipped.
 
         Raises NonFiniteError where too many have been skipped in a row.
         """
-        if self.n_made == 1 and isinstance(self._step, PlainStep):  # now there are gradients and moments to bind
-            self._step = FlatAdamStep.bound_to(self._optimizer) or self._step
+        if self.n_made == 1:  # now there are gradients and moments to bind
+            for part in self._parts:
+                part.bind()
         before = [buffer.clone() for buffer in self._buffers]
-        self._step.zero_grad()
-        value, metrics = loss()
-        value.backward()
-        norm, loss_value = self._step.clip(max_grad_norm), float(value.detach())
-        if not (math.isfinite(norm) and math.isfinite(loss_value)):
-            self._skip(before, loss_value, norm)
+        metrics: dict[str, Tensor] = {}
+        for part in self._parts:
+            metrics |= self._gradients(part, batch, scalars, max_grad_norm)
+        if not all(math.isfinite(part.loss_value) and math.isfinite(part.norm) for part in self._parts):
+            self._skip(before)
             return {}
-        self._step.apply()
+        for part in self._parts:
+            part.stepper.apply()
+        for target in self._targets:
+            target.follow(float(scalars["tau"]))
         self.n_made, self.skipped_in_a_row = self.n_made + 1, 0
-        return {**{name: metric.detach() for name, metric in metrics.items()}, "grad_norm": torch.tensor(norm)}
+        return metrics
 
     def finish(self) -> None:
-        """Give the user's tensors and optimizer back."""
-        self._step.finish()
+        """Give the user's tensors and optimizers back."""
+        self._focus(None)
+        for part in self._parts:
+            part.stepper.finish()
+
+    def _gradients(self, part: _Part, batch: Batch, scalars: Scalars, max_grad_norm: float) -> dict[str, Tensor]:
+        """Leave the clipped gradient of one step where its optimizer looks for it; returns the step's metrics."""
+        self._focus(part)
+        part.stepper.zero_grad()
+        loss, metrics = part.step.loss(self._ops, self._networks, batch, scalars)
+        loss.backward()
+        part.norm, part.loss_value = part.stepper.clip(max_grad_norm), float(loss.detach())
+        name = "grad_norm" if len(self._parts) == 1 else f"{part.step.optimizer}_grad_norm"
+        return {**{key: metric.detach() for key, metric in metrics.items()}, name: torch.tensor(part.norm)}
+
+    def _focus(self, part: _Part | None) -> None:
+        """Only what ``part`` trains gets gradients now: none are computed for the weights of other networks."""
+        if part is self._focused:
+            return
+        for parameter in self._focused.others if self._focused else ():
+            parameter.requires_grad_(True)
+        for parameter in part.others if part else ():
+            parameter.requires_grad_(False)
+        self._focused = part
 
     @torch.no_grad()
-    def _skip(self, buffers: list[Tensor], loss: float, norm: float) -> None:
+    def _skip(self, buffers: list[Tensor]) -> None:
         for buffer, value in zip(self._buffers, buffers, strict=True):
             buffer.copy_(value)
         self.n_skipped, self.skipped_in_a_row = self.n_skipped + 1, self.skipped_in_a_row + 1
         if self.skipped_in_a_row == MAX_SKIPPED_IN_A_ROW:
             self.skipped_in_a_row = 0  # whoever goes on after this error has done something about it
+            worst = next((p for p in self._parts if not math.isfinite(p.loss_value + p.norm)), self._parts[0])
             raise NonFiniteError(
                 f"{MAX_SKIPPED_IN_A_ROW} updates in a row were not finite and have been skipped; in the last one the "
-                f"loss is {loss} and the gradient's norm {norm}: look for extreme rewards or observations, or lower "
-                "learning_rate"
+                f"loss is {worst.loss_value} and the gradient's norm {worst.norm}: look for extreme rewards or "
+                "observations, or lower learning_rate"
             )
+
+
+class _Part:
+    """One step of the update, with its optimizer, and what its last loss and gradient were."""
+
+    def __init__(
+        self, step: Step, optimizer: torch.optim.Optimizer, networks: Mapping[str, nn.Module]
+    ) -> None:
+        held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+        for name in step.trains:
+            own = [parameter for parameter in networks[name].parameters() if parameter.requires_grad]
+            if own and held.isdisjoint(own):
+                raise ConfigError(
+                    f"{step.optimizer} holds no parameter of {name}, which it should train: "
+                    f"construct it with list({name}.parameters()) among its parameters"
+                )
+        trained = {p for p in parameters_of(networks[name] for name in step.trains) if p in held}
+        self.step, self.optimizer = step, optimizer
+        self.others = [p for p in parameters_of(networks.values()) if p.requires_grad and p not in trained]
+        self.stepper: OptimizerStep = PlainStep(optimizer)
+        self.loss_value = self.norm = 0.0
+
+    def bind(self) -> None:
+        """Step on flat buffers from now on, where that gives the same."""
+        if isinstance(self.stepper, PlainStep):
+            self.stepper = FlatAdamStep.bound_to(self.optimizer) or self.stepper
+
+
+class _Target:
+    """A network that follows another: θ_target ← τ θ_source + (1 - τ) θ_target."""
+
+    def __init__(self, target: nn.Module, source: nn.Module) -> None:
+        sources = named_tensors(source)
+        pairs = [(tensor, sources[key]) for key, tensor in named_tensors(target).items()]
+        self._real = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._counts = [pair for pair in pairs if not pair[0].is_floating_point()]
+
+    @torch.no_grad()
+    def follow(self, tau: float) -> None:
+        if tau == 0.0:
+            return
+        if tau == 1.0:
+            torch._foreach_copy_([target for target, _ in self._real], [source for _, source in self._real])
+        else:
+            torch._foreach_lerp_([target for target, _ in self._real], [source for _, source in self._real], tau)
+        for target, source in self._counts:
+            target.copy_(source)

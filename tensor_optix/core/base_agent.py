@@ -201,6 +201,11 @@ _OPTIONAL_METHODS = (
 )  # fmt: skip
 
 
+def given_object(agent: Any) -> Any:
+    """The object that the user gave, where ``agent`` may be a wrapper that ``as_agent`` put around it."""
+    return agent.wrapped if isinstance(agent, _SixMethodAgent) else agent
+
+
 def as_agent(candidate: Any) -> BaseAgent:
     """``candidate`` itself, or wrapped when it merely has the six methods.
 

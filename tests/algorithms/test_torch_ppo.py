@@ -91,9 +91,9 @@ def captured_batch(learner, data):
     seen = {}
     original = learner._learner.run
 
-    def run(loss, batch, rows, scalars, **keywords):
-        seen.update(batch, loss=loss)
-        return original(loss, batch, rows, scalars, **keywords)
+    def run(update, batch, rows, scalars, **keywords):
+        seen.update(batch, loss=update.steps[0].loss)
+        return original(update, batch, rows, scalars, **keywords)
 
     learner._learner.run = run
     learner.learn(data)
@@ -225,7 +225,7 @@ def test_weights_load_from_a_snapshot_without_its_moments(tmp_path):
     save_archive(FileSystem(), tmp_path / "snapshot", state=state, arrays=arrays, meta={})
     other.load_weights(str(tmp_path / "snapshot"))
     assert same(weights(original), weights(other))
-    assert other.policy_state()["optimizer"]["moments"] == {}
+    assert other.policy_state()["optimizers"]["optimizer"]["moments"] == {}
 
 
 def test_a_loaded_policy_brings_its_moments():
@@ -265,7 +265,7 @@ def test_the_users_learning_rate_wins_over_the_optimizers():
     assert agent(rate=1e-2).get_hyperparams().params["learning_rate"] == 1e-2
     given = agent({"learning_rate": 5e-4}, rate=1e-2)
     assert given.get_hyperparams().params["learning_rate"] == 5e-4
-    assert given._learner.optimizer.param_groups[0]["lr"] == 5e-4
+    assert given._learner.optimizers["optimizer"].param_groups[0]["lr"] == 5e-4
 
 
 def test_hyperparameters_are_taken_over_whole_or_not_at_all():
@@ -326,7 +326,7 @@ def test_the_docstrings_example_runs():
 
 def test_a_schedule_of_the_users_own_changes_no_base_learning_rate_and_survives_a_restore():
     made = agent({"learning_rate": 1e-3})
-    group = made._learner.optimizer.param_groups[0]
+    group = made._learner.optimizers["optimizer"].param_groups[0]
     group["lr"] = 0.0  # what a schedule ends with
     assert made.get_hyperparams().params["learning_rate"] == 1e-3
     made.set_hyperparams(made.get_hyperparams())

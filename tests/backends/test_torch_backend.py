@@ -10,6 +10,7 @@ from torch import nn  # noqa: E402
 
 from tensor_optix.algorithms.losses import ppo_loss  # noqa: E402
 from tensor_optix.backends import torch_steps  # noqa: E402
+from tensor_optix.backends.base import Step, Update  # noqa: E402
 from tensor_optix.backends.numpy_backend import HostMLP, NumpyOps  # noqa: E402
 from tensor_optix.backends.torch_backend import TorchLearner, TorchOps  # noqa: E402
 from tensor_optix.core.trajectory_buffer import minibatch_rows  # noqa: E402
@@ -67,10 +68,18 @@ def window(n_rows=96):
     }
 
 
+def learner_of(networks, optimizer):
+    return TorchLearner(networks, {"optimizer": optimizer})
+
+
+def ppo_update(loss=ppo_loss):
+    return Update((Step(loss, "optimizer", ("actor", "critic")),))
+
+
 def run(learner, data=None, n_epochs=3, seed=0, loss=ppo_loss):
     data = data or window()
     rows = minibatch_rows(len(data["action"]), 32, n_epochs, np.random.default_rng(seed))
-    return learner.run(loss, data, rows, SCALARS, max_grad_norm=0.5, rng=np.random.default_rng(seed))
+    return learner.run(ppo_update(loss), data, rows, SCALARS, max_grad_norm=0.5, rng=np.random.default_rng(seed))
 
 
 def reference_run(networks, optimizer):
@@ -107,7 +116,7 @@ def test_a_run_is_what_plain_torch_does(build, make_optimizer, is_flat, monkeypa
     )
     networks, reference = build(), build()
     optimizer, reference_optimizer = make_optimizer(networks), make_optimizer(reference)
-    learner = TorchLearner(networks, optimizer)
+    learner = learner_of(networks, optimizer)
     run(learner)
     reference_run(reference, reference_optimizer)
     assert (bound[0] is not None) == is_flat
@@ -120,7 +129,7 @@ def test_a_run_is_what_plain_torch_does(build, make_optimizer, is_flat, monkeypa
 def test_after_a_run_the_users_tensors_and_optimizer_are_their_own_again():
     networks = actor_critic()
     optimizer = adam(networks)
-    learner = TorchLearner(networks, optimizer)
+    learner = learner_of(networks, optimizer)
     before = [p.data_ptr() for p in unique_parameters(networks)]
     run(learner)
     assert [p.data_ptr() for p in unique_parameters(networks)] == before
@@ -142,7 +151,7 @@ def test_parameters_that_made_unequal_steps_keep_their_own_count():
     for nets, opt in zip((networks, reference), optimizers, strict=True):
         nets["critic"](torch.ones(1, 4)).sum().backward()
         opt.step()
-    run(TorchLearner(networks, optimizers[0]))
+    run(learner_of(networks, optimizers[0]))
     reference_run(reference, optimizers[1])
     assert max_difference(networks, reference) < 2e-6
     assert {float(state["step"]) for state in optimizers[0].state.values()} == {9.0, 10.0}
@@ -160,7 +169,7 @@ def test_an_optimizer_that_is_not_plain_adam_steps_itself(change):
         optimizer.add_param_group({"params": [nn.Parameter(torch.ones(2))]})
     else:
         optimizer = type("MyAdam", (torch.optim.Adam,), {})(unique_parameters(networks))
-    learner = TorchLearner(networks, optimizer)
+    learner = learner_of(networks, optimizer)
     learner.networks["actor"](torch.ones(1, 4)).sum().backward()
     learner.networks["critic"](torch.ones(1, 4)).sum().backward()
     assert torch_steps.FlatAdamStep.bound_to(optimizer) is None
@@ -169,9 +178,9 @@ def test_an_optimizer_that_is_not_plain_adam_steps_itself(change):
 
 def test_without_the_fused_kernel_the_plain_path_gives_the_same(monkeypatch):
     networks, plain = actor_critic(), actor_critic()
-    run(TorchLearner(networks, adam(networks)))
+    run(learner_of(networks, adam(networks)))
     monkeypatch.setattr(torch_steps, "_fused_adam_works", lambda: False)
-    run(TorchLearner(plain, adam(plain)))
+    run(learner_of(plain, adam(plain)))
     assert max_difference(networks, plain) < 2e-6
 
 
@@ -184,7 +193,7 @@ def test_metrics_are_means_over_the_last_epoch():
         value, _ = ppo_loss(ops, nets, batch, scalars)
         return value, {"call": torch.tensor(calls[-1])}
 
-    metrics = run(TorchLearner(networks, adam(networks)), loss=loss)
+    metrics = run(learner_of(networks, adam(networks)), loss=loss)
     assert metrics["call"] == pytest.approx(7.0)  # updates 6, 7, 8
     assert metrics["n_updates"] == 9
     assert metrics["grad_norm"] > 0
@@ -192,11 +201,11 @@ def test_metrics_are_means_over_the_last_epoch():
 
 def test_the_learning_rate_keeps_the_ratio_of_groups():
     networks = actor_critic()
-    learner = TorchLearner(networks, two_groups(networks))
+    learner = learner_of(networks, two_groups(networks))
     assert learner.learning_rate == 1e-3
     learner.learning_rate = 1e-8
     learner.learning_rate = 2e-3
-    assert [group["lr"] for group in learner.optimizer.param_groups] == pytest.approx([2e-3, 6e-3])
+    assert [group["lr"] for group in learner.optimizers["optimizer"].param_groups] == pytest.approx([2e-3, 6e-3])
 
 
 # -- modes, randomness ---------------------------------------------------------------------------------------------
@@ -212,7 +221,7 @@ def test_dropout_draws_from_our_stream_and_leaves_the_users_generator_alone():
     for user_seed in (1, 2):
         networks = with_dropout()
         torch.manual_seed(user_seed)
-        run(TorchLearner(networks, adam(networks)))
+        run(learner_of(networks, adam(networks)))
         results.append((networks, torch.rand(1)))
         torch.manual_seed(user_seed)
         assert torch.equal(results[-1][1], torch.rand(1))
@@ -222,7 +231,7 @@ def test_dropout_draws_from_our_stream_and_leaves_the_users_generator_alone():
 def test_acting_is_in_evaluation_mode_and_restores_each_flag():
     networks = with_dropout()
     networks["actor"][0].eval()
-    learner = TorchLearner(networks, adam(networks))
+    learner = learner_of(networks, adam(networks))
     x = np.ones((2, 4), np.float32)
     np.testing.assert_array_equal(learner.forward("actor", x), learner.forward("actor", x))
     assert [module.training for module in networks["actor"].modules()] == [True, False, True, True]
@@ -248,7 +257,7 @@ def dense_stacks():
 
 @pytest.mark.parametrize("stack", list(dense_stacks()), ids=str)
 def test_a_dense_stack_acts_on_the_host_and_sees_updates(stack):
-    learner = TorchLearner({"actor": stack}, torch.optim.SGD(stack.parameters(), lr=0.1))
+    learner = learner_of({"actor": stack}, torch.optim.SGD(stack.parameters(), lr=0.1))
     host = learner.acting_forward("actor")
     assert isinstance(host, HostMLP)
     x = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
@@ -276,13 +285,13 @@ def hooked(stack):
     ids=["hook", "dropout", "layer norm", "subclass", "float64"],
 )
 def test_anything_else_acts_through_the_module(module):
-    learner = TorchLearner({"actor": module}, torch.optim.SGD(module.parameters(), lr=0.1))
+    learner = learner_of({"actor": module}, torch.optim.SGD(module.parameters(), lr=0.1))
     assert not isinstance(learner.acting_forward("actor"), HostMLP)
 
 
 def test_rebound_parameters_are_noticed_when_asked_again():
     networks = actor_critic()
-    learner = TorchLearner(networks, adam(networks))
+    learner = learner_of(networks, adam(networks))
     host = learner.acting_forward("actor")
     assert learner.acting_forward("actor") is host
     networks["actor"].load_state_dict(mlp(2, seed=5).state_dict(), assign=True)
@@ -308,7 +317,7 @@ def numpy_networks(state):
 
 def test_numpy_and_torch_agree_on_loss_and_gradient():
     networks = actor_critic()
-    learner = TorchLearner(networks, adam(networks))
+    learner = learner_of(networks, adam(networks))
     data = window(24)
     state = {
         name: {key: array.astype(np.float64) for key, array in layers.items()}
@@ -318,7 +327,7 @@ def test_numpy_and_torch_agree_on_loss_and_gradient():
     def numpy_loss():
         return float(ppo_loss(NumpyOps(), numpy_networks(state), data, SCALARS)[0])
 
-    loss, gradients = learner.loss_and_gradients(ppo_loss, data, SCALARS)
+    loss, gradients = learner.loss_and_gradients(ppo_update().steps[0], data, SCALARS)
     assert loss == pytest.approx(numpy_loss(), abs=1e-5)
     rng = np.random.default_rng(0)
     for name, layers in state.items():
@@ -337,7 +346,7 @@ def test_numpy_and_torch_agree_on_loss_and_gradient():
     ("name", "arguments"),
     [
         ("exp", 1), ("tanh", 1), ("softplus", 1), ("abs", 1), ("square", 1), ("mean", 1), ("sum_last", 1),
-        ("log_softmax", 1), ("stop_gradient", 1), ("minimum", 2), ("maximum", 2),
+        ("log_softmax", 1), ("argmax_last", 1), ("stop_gradient", 1), ("minimum", 2), ("maximum", 2),
     ],
 )  # fmt: skip
 def test_operations_agree_with_numpy(name, arguments):
@@ -362,10 +371,10 @@ def test_operations_with_other_arguments_agree_with_numpy():
 @pytest.mark.parametrize("make_optimizer", [adam, two_groups, sgd])
 def test_saved_and_loaded_the_run_goes_on_identically(make_optimizer):
     networks = actor_critic()
-    learner = TorchLearner(networks, make_optimizer(networks))
+    learner = learner_of(networks, make_optimizer(networks))
     run(learner)
     other_networks = {"actor": mlp(2, 7), "critic": mlp(1, 8)}
-    other = TorchLearner(other_networks, make_optimizer(other_networks))
+    other = learner_of(other_networks, make_optimizer(other_networks))
     other.load_state_dict(learner.state_dict())
     assert run(learner, seed=1) == run(other, seed=1)
     assert max_difference(networks, other_networks) == 0.0
@@ -373,11 +382,11 @@ def test_saved_and_loaded_the_run_goes_on_identically(make_optimizer):
 
 def test_other_architectures_are_refused_whole_and_named():
     networks = actor_critic()
-    learner = TorchLearner(networks, adam(networks))
+    learner = learner_of(networks, adam(networks))
     before = learner.state_dict()["networks"]
     wider = {"actor": mlp(2, 5), "critic": nn.Sequential(nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 1))}
     with pytest.raises(ArchitectureMismatch) as caught:
-        learner.load_state_dict(TorchLearner(wider, adam(wider)).state_dict(), source="there.zip")
+        learner.load_state_dict(learner_of(wider, adam(wider)).state_dict(), source="there.zip")
     assert "there.zip" in str(caught.value)
     assert "critic.0.weight is (32, 4) there and (16, 4) here" in str(caught.value)
     for name, layers in learner.state_dict()["networks"].items():
@@ -387,7 +396,7 @@ def test_other_architectures_are_refused_whole_and_named():
 
 def test_moments_of_another_optimizer_are_refused_before_anything_is_loaded():
     networks, others = actor_critic(), {"actor": mlp(2, 5), "critic": mlp(1, 6)}
-    learner, other = TorchLearner(networks, adam(networks)), TorchLearner(others, sgd(others))
+    learner, other = learner_of(networks, adam(networks)), learner_of(others, sgd(others))
     with pytest.raises(ArchitectureMismatch, match="SGD"):
         learner.load_state_dict(other.state_dict())
     assert max_difference(networks, actor_critic()) == 0.0
@@ -396,7 +405,7 @@ def test_moments_of_another_optimizer_are_refused_before_anything_is_loaded():
 def test_perturbation_multiplies_every_weight_once():
     networks = shared_trunk()
     before = copy.deepcopy(networks)
-    TorchLearner(networks, adam(networks)).perturb(0.1, np.random.default_rng(0))
+    learner_of(networks, adam(networks)).perturb(0.1, np.random.default_rng(0))
     factors = [
         (p / q).detach().numpy().ravel()
         for p, q in zip(unique_parameters(networks), unique_parameters(before), strict=True)
@@ -410,10 +419,10 @@ def test_perturbation_multiplies_every_weight_once():
 def test_a_network_that_nobody_trains_is_refused():
     networks = actor_critic()
     with pytest.raises(ConfigError, match="no parameter of critic"):
-        TorchLearner(networks, torch.optim.Adam(networks["actor"].parameters()))
+        learner_of(networks, torch.optim.Adam(networks["actor"].parameters()))
 
 
 def test_a_recurrent_network_is_refused():
     networks = {"actor": nn.Sequential(nn.LSTM(4, 2))}
     with pytest.raises(ConfigError, match=r"recurrent layer \(LSTM\)"):
-        TorchLearner(networks, adam(networks))
+        learner_of(networks, adam(networks))

@@ -10,6 +10,7 @@ from torch import nn  # noqa: E402
 
 from tensor_optix import ConfigError, EpisodeData, HyperparamSet, NonFiniteError, TorchPPOAgent  # noqa: E402
 from tensor_optix.algorithms.losses import ppo_loss  # noqa: E402
+from tensor_optix.backends.base import Step, Update  # noqa: E402
 from tensor_optix.backends.torch_backend import TorchLearner  # noqa: E402
 from tensor_optix.core.state import split_state  # noqa: E402
 from tensor_optix.core.trajectory_buffer import compute_gae, minibatch_rows  # noqa: E402
@@ -54,6 +55,14 @@ def window(n_rows=96):
     }
 
 
+def learner_of(networks, optimizer):
+    return TorchLearner(networks, {"optimizer": optimizer})
+
+
+def update_of(loss):
+    return Update((Step(loss, "optimizer", ("actor", "critic")),))
+
+
 class Poison:
     """The loss, made not finite in the updates whose numbers (from 0) are given."""
 
@@ -72,12 +81,12 @@ class Poison:
 
 def run(learner, loss=ppo_loss, n_epochs=3, seed=0):
     rows = minibatch_rows(96, 32, n_epochs, np.random.default_rng(seed))
-    return learner.run(loss, window(), rows, SCALARS, max_grad_norm=0.5, rng=np.random.default_rng(seed))
+    return learner.run(update_of(loss), window(), rows, SCALARS, max_grad_norm=0.5, rng=np.random.default_rng(seed))
 
 
 def bits(learner):
     state = learner.state_dict()
-    json, arrays = split_state([state["networks"], state["optimizer"]["moments"]])
+    json, arrays = split_state([state["networks"], state["optimizers"]["optimizer"]["moments"]])
     return json, {name: array.tobytes() for name, array in arrays.items()}
 
 
@@ -89,7 +98,7 @@ def bits(learner):
 @pytest.mark.parametrize("kind", ["loss", "gradient"])
 def test_a_skipped_update_leaves_weights_buffers_and_moments_bit_for_bit(optimizer, build, kind):
     networks = build()
-    learner = TorchLearner(networks, OPTIMIZERS[optimizer](networks))
+    learner = learner_of(networks, OPTIMIZERS[optimizer](networks))
     run(learner)
     before = bits(learner)
     diagnostics = run(learner, Poison(range(3), kind=kind), n_epochs=1)
@@ -101,12 +110,12 @@ def test_a_skipped_update_leaves_weights_buffers_and_moments_bit_for_bit(optimiz
 @pytest.mark.parametrize("bad", [{0}, {1}, {4}, {0, 1}, {8}, {6, 7, 8}])
 def test_the_other_updates_are_what_they_would_have_been_without_it(optimizer, bad):
     networks, reference = plain(), plain()
-    learner = TorchLearner(networks, OPTIMIZERS[optimizer](networks))
+    learner = learner_of(networks, OPTIMIZERS[optimizer](networks))
     poisoned = run(learner, Poison(bad))
-    other = TorchLearner(reference, OPTIMIZERS[optimizer](reference))
+    other = learner_of(reference, OPTIMIZERS[optimizer](reference))
     rows = minibatch_rows(96, 32, 3, np.random.default_rng(0)).reshape(9, 1, 32)
     for number in set(range(9)) - bad:
-        other.run(ppo_loss, window(), rows[number : number + 1], SCALARS, max_grad_norm=0.5,
+        other.run(update_of(ppo_loss), window(), rows[number : number + 1], SCALARS, max_grad_norm=0.5,
                   rng=np.random.default_rng(0))  # fmt: skip
     for p, q in zip(parameters(networks), parameters(reference), strict=True):
         torch.testing.assert_close(p, q, rtol=0, atol=2e-6)
@@ -118,7 +127,7 @@ def test_random_numbers_that_a_skipped_update_drew_are_drawn():
     results = []
     for kind in ("loss", "gradient"):
         networks = with_norms()
-        run(TorchLearner(networks, OPTIMIZERS["adam"](networks)), Poison({2}, kind=kind))
+        run(learner_of(networks, OPTIMIZERS["adam"](networks)), Poison({2}, kind=kind))
         results.append(networks)
     for p, q in zip(*map(parameters, results), strict=True):
         assert torch.equal(p, q)
@@ -126,7 +135,7 @@ def test_random_numbers_that_a_skipped_update_drew_are_drawn():
 
 def test_the_fifth_skipped_update_in_a_row_is_an_error_that_loses_nothing():
     networks = plain()
-    learner = TorchLearner(networks, OPTIMIZERS["adam"](networks))
+    learner = learner_of(networks, OPTIMIZERS["adam"](networks))
     run(learner)
     before = bits(learner)
     with pytest.raises(NonFiniteError, match=r"5 updates in a row .* the loss is nan .* lower learning_rate"):
@@ -140,10 +149,10 @@ def test_the_fifth_skipped_update_in_a_row_is_an_error_that_loses_nothing():
 
 def test_skipped_updates_in_a_row_are_counted_across_windows_and_saved():
     networks = plain()
-    learner = TorchLearner(networks, OPTIMIZERS["adam"](networks))
+    learner = learner_of(networks, OPTIMIZERS["adam"](networks))
     run(learner, Poison({5, 6, 7, 8}))
     others = plain()
-    resumed = TorchLearner(others, OPTIMIZERS["adam"](others))
+    resumed = learner_of(others, OPTIMIZERS["adam"](others))
     resumed.load_state_dict(learner.state_dict())
     with pytest.raises(NonFiniteError):
         run(resumed, Poison({0}))
@@ -270,7 +279,7 @@ def test_networks_on_several_devices_are_listed_by_device():
     networks = plain()
     networks["actor"][2].to("meta")
     with pytest.raises(ConfigError, match=r"must be on cpu \(cpu: actor.0.weight.*; meta: actor.2.weight"):
-        TorchLearner(networks, OPTIMIZERS["adam"](networks))
+        learner_of(networks, OPTIMIZERS["adam"](networks))
 
 
 def test_networks_in_float64_learn_and_act():

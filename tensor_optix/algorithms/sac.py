@@ -1,0 +1,110 @@
+"""Soft actor-critic for continuous actions, on any backend (Haarnoja et al. 2018), with automatic temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.algorithms.agent_normalizers import ObservationStatistics, RewardStatistics
+from tensor_optix.algorithms.distributions import sample_gaussian
+from tensor_optix.algorithms.losses import sac_actor_loss, sac_alpha_loss, sac_critic_loss, sac_td_errors
+from tensor_optix.algorithms.replay_agent import ReplayAgent
+from tensor_optix.algorithms.space_checks import checked_count, require_continuous, require_outputs
+from tensor_optix.algorithms.spaces import SAC_SPACE
+from tensor_optix.backends.base import Estimate, Learner, Step, Update
+from tensor_optix.core.base_agent import Extras
+from tensor_optix.core.types import HyperparamSet
+
+SAC_UPDATE = Update(
+    (
+        Step(sac_critic_loss, "critic_optimizer", ("critic1", "critic2")),
+        Step(sac_actor_loss, "actor_optimizer", ("actor",)),
+        Step(sac_alpha_loss, "alpha_optimizer", ("log_alpha",)),
+    ),
+    {"target1": "critic1", "target2": "critic2"},
+)
+
+
+def initial_log_alpha(hyperparams: HyperparamSet | Mapping[str, Any]) -> float:
+    """What the network "log_alpha" starts with. Raises ConfigError for what is no number."""
+    given = hyperparams.params if isinstance(hyperparams, HyperparamSet) else hyperparams
+    default = SAC_SPACE["log_alpha_init"].default
+    return float(SAC_SPACE["log_alpha_init"].checked("log_alpha_init", given.get("log_alpha_init", default)))
+
+
+class SACAgent(ReplayAgent):
+    """SAC over "actor" ([μ ‖ log σ]), "critic1", "critic2" ([observation ‖ action] -> a value), their targets
+    "target1", "target2", and "log_alpha"; trained by "actor_optimizer", "critic_optimizer" and "alpha_optimizer".
+
+    Actions lie in (-1, 1); pipelines scale them to the environment's bounds. The best guess is tanh(μ). In the first
+    ``learning_starts`` env steps actions are uniformly random. Observations must be vectors (they are joined with
+    actions).
+    """
+
+    space = SAC_SPACE
+    default_param_bounds = SAC_SPACE.tuner_bounds
+    default_log_params = SAC_SPACE.log_params
+    default_min_episodes_before_dormant = 30
+    fixed_hyperparams = ("replay_capacity", "log_alpha_init")
+
+    def __init__(
+        self,
+        learner: Learner,
+        action_dim: int,
+        hyperparams: HyperparamSet | dict[str, Any],
+        *,
+        obs_normalizer: ObservationStatistics | None = None,
+        reward_normalizer: RewardStatistics | None = None,
+    ) -> None:
+        self.action_dim = checked_count("action_dim", action_dim)
+        super().__init__(learner, hyperparams, obs_normalizer=obs_normalizer, reward_normalizer=reward_normalizer)
+
+    @property
+    def acts_in_unit_box(self) -> bool:
+        """True: actions are in (-1, 1)."""
+        return True
+
+    def check_spaces(self, observation_space: Any, action_space: Any) -> None:
+        """Raise ConfigError unless the networks fit these Gymnasium spaces; one forward pass of each tries it."""
+        require_continuous(action_space, self.action_dim, type(self).__name__)
+        require_outputs("actor", lambda x: self._learner.forward("actor", x), observation_space, 2 * self.action_dim,
+                        f"it needs a mean and a log_std for each of action_dim={self.action_dim}")  # fmt: skip
+        for name in ("critic1", "critic2"):
+            require_outputs(name, partial(self._judged, name), observation_space, 1, "a value is a single number")
+
+    def _judged(self, critic: str, observations: np.ndarray) -> np.ndarray:
+        """The values of actions 0."""
+        actions = np.zeros((len(observations), self.action_dim), dtype=np.float32)
+        return self._learner.forward(critic, np.concatenate([observations, actions], axis=-1))
+
+    def _choose(
+        self, observations: np.ndarray, rng: np.random.Generator, deterministic: bool
+    ) -> tuple[np.ndarray, Extras]:
+        if self.warming_up and not deterministic:
+            return rng.uniform(-1.0, 1.0, (len(observations), self.action_dim)).astype(np.float32), {}
+        head = self._policy(observations)                                                           # [N, 2D]
+        return np.tanh(head[:, : self.action_dim] if deterministic else sample_gaussian(head, rng)), {}
+
+    # -- learning: actor_loss, critic_loss, alpha_loss, alpha, entropy, td_error_mean and gradient norms ---------
+
+    def _update(self, params: Mapping[str, Any]) -> Update:
+        return SAC_UPDATE
+
+    def _td_errors(self, params: Mapping[str, Any]) -> Estimate:
+        return sac_td_errors
+
+    def _scalars(self, params: Mapping[str, Any], n_updates: int) -> dict[str, float | np.ndarray]:
+        return {"tau": params["tau"], "target_entropy": params.get("target_entropy", -float(self.action_dim))}
+
+    def _columns(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        n_rows, rng = len(batch["reward"]), self._streams.stream("noise")
+        shape = (n_rows, self.action_dim)
+        return {
+            **super()._columns(batch),
+            "action": batch["action"].reshape(shape).astype(np.float32),
+            "noise": rng.standard_normal(shape, dtype=np.float32),
+            "next_noise": rng.standard_normal(shape, dtype=np.float32),
+        }
