@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 KL_MEMORY = 0.5
 FACTOR_STEP = 1.5
@@ -25,24 +25,26 @@ class KLRate:
     factor: float = 1.0
     kl: float | None = None
     widest_signal: float = 0.0
+    base: float = 0.0
 
     def after(self, kl: float, *, target: float, base: float, signal: float) -> KLRate:
         """The factor for the next window.
 
         kl: mean KL(π_old ‖ π) of this window's last epoch; base: the learning rate that the factor multiplies;
-        signal: the spread of this window's advantages, before any normalisation.
+        signal: the spread of this window's advantages, before any normalisation. While the base falls (a schedule, a
+        cool-down) the factor does not rise: that would undo it.
         """
         mean = kl if self.kl is None else KL_MEMORY * self.kl + (1 - KL_MEMORY) * kl
         widest = max(self.widest_signal, signal)
         step = 1.0
         if mean > 2 * target:
             step = 1 / FACTOR_STEP
-        elif mean < target / 2 and signal > FLAT_SIGNAL * widest:
+        elif mean < target / 2 and signal > FLAT_SIGNAL * widest and base >= self.base:
             step = FACTOR_STEP
         factor = min(max(self.factor * step, MIN_FACTOR), MAX_FACTOR)
         low, high = min(MIN_RATE, base), max(MAX_RATE, base)
         factor = min(max(factor, low / base), high / base) if base > 0 else factor
-        return replace(self, factor=factor, kl=mean, widest_signal=widest)
+        return KLRate(factor, mean, widest, base)
 
 
 LOW_ENTROPY, SAFE_ENTROPY = 0.02, 0.1

@@ -16,7 +16,6 @@ from tensor_optix.algorithms.agent_normalizers import ObservationStatistics, Rew
 from tensor_optix.algorithms.dqn import DQNAgent
 from tensor_optix.backends.flax_backend import FlaxLearner, said_rate
 from tensor_optix.backends.flax_modules import move_networks, target_of
-from tensor_optix.core.hyperparams import Space
 from tensor_optix.core.types import HyperparamSet
 
 
@@ -45,12 +44,6 @@ class FlaxDQNAgent(DQNAgent):
             {"q": self._q, "q_target": self._q_target}, {"optimizer": optimizer}, trains={"optimizer": ("q",)},
             learning_rate=said_rate(hyperparams),
         )  # fmt: skip
-        self._scheduled = learner.scheduled
         super().__init__(
             learner, n_actions, hyperparams, obs_normalizer=obs_normalizer, reward_normalizer=reward_normalizer
         )
-
-    @property
-    def param_space(self) -> Space:
-        """``space``, without tuning of what a schedule of the optimizer decides."""
-        return super().param_space.without_tuning(self._scheduled)

@@ -37,6 +37,11 @@ def use_one_thread() -> None:
     """Nothing: XLA takes its number of threads from the environment, before JAX is loaded."""
 
 
+def accelerators() -> list[str]:
+    """What there is besides the CPU, by name."""
+    return [str(device) for device in jax.devices() if device.platform != "cpu"]
+
+
 def network(design: NetworkDesign) -> nnx.Sequential:
     """The module, with its initial weights."""
     weights = iter(design.weights())

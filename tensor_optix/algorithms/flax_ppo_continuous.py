@@ -16,7 +16,6 @@ from tensor_optix.algorithms.agent_normalizers import ObservationStatistics, Rew
 from tensor_optix.algorithms.ppo_continuous import GaussianPPOAgent
 from tensor_optix.backends.flax_backend import FlaxLearner, said_rate
 from tensor_optix.backends.flax_modules import move_networks
-from tensor_optix.core.hyperparams import Space
 from tensor_optix.core.types import HyperparamSet
 
 
@@ -44,12 +43,6 @@ class FlaxGaussianPPOAgent(GaussianPPOAgent):
         networks = {"actor": actor, "critic": critic}
         move_networks(networks, device)
         learner = FlaxLearner(networks, {"optimizer": optimizer}, learning_rate=said_rate(hyperparams))
-        self._scheduled = learner.scheduled
         super().__init__(
             learner, action_dim, hyperparams, obs_normalizer=obs_normalizer, reward_normalizer=reward_normalizer
         )
-
-    @property
-    def param_space(self) -> Space:
-        """``space``, without tuning of what a schedule of the optimizer decides."""
-        return super().param_space.without_tuning(self._scheduled)

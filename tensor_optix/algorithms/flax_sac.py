@@ -17,7 +17,6 @@ from tensor_optix.algorithms.distributions import LOG_STD_MAX, LOG_STD_MIN
 from tensor_optix.algorithms.sac import SACAgent, initial_log_alpha
 from tensor_optix.backends.flax_backend import FlaxLearner, said_rate
 from tensor_optix.backends.flax_modules import ScalarParameter, move_networks, target_of
-from tensor_optix.core.hyperparams import Space
 from tensor_optix.core.types import HyperparamSet
 
 
@@ -65,12 +64,6 @@ class FlaxSACAgent(SACAgent):
         }
         networks = {**trained, "target1": self._c1_tgt, "target2": self._c2_tgt}
         learner = FlaxLearner(networks, optimizers, trains=trains, learning_rate=said_rate(hyperparams))
-        self._scheduled = learner.scheduled
         super().__init__(
             learner, action_dim, hyperparams, obs_normalizer=obs_normalizer, reward_normalizer=reward_normalizer
         )
-
-    @property
-    def param_space(self) -> Space:
-        """``space``, without tuning of what a schedule of the optimizers decides."""
-        return super().param_space.without_tuning(self._scheduled)

@@ -18,6 +18,7 @@ over them. It overrides nothing else but ``teardown`` where a backend has more t
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -152,7 +153,7 @@ class NetworkAgent(BaseAgent):
 
         A subclass with more hyperparameters extends ``space``.
         """
-        return self.space.without_tuning(self._settings.schedules)
+        return self.space.scheduled({*self._settings.schedules, *self._learner.scheduled})
 
     @property
     def _hyperparams(self) -> HyperparamSet:
@@ -169,18 +170,24 @@ class NetworkAgent(BaseAgent):
 
     def set_hyperparams(self, hyperparams: HyperparamSet) -> None:
         """Take over those given, all or (with a ConfigError) none; the others stay as they are."""
+        self._require_unfixed(hyperparams.params)
+        self._take_over(hyperparams)
+
+    def _require_unfixed(self, params: Mapping[str, Any]) -> None:
         before = self._settings.base
         for name in self.fixed_hyperparams:
-            if hyperparams.params.get(name, before.get(name)) != before.get(name):
+            if params.get(name, before.get(name)) != before.get(name):
                 raise ConfigError(
                     f"{name} cannot change once the agent is made, it is {before.get(name)}, got "
-                    f"{hyperparams.params[name]!r}: make another agent"
+                    f"{params[name]!r}: make another agent"
                 )
-        self._take_over(hyperparams)
+
+    def _checked(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        return self.param_space.checked(params, owner=type(self).__name__)
 
     def _take_over(self, hyperparams: HyperparamSet) -> None:
         before = self._settings
-        given = self.param_space.checked(hyperparams.params, owner=type(self).__name__)
+        given = self._checked(hyperparams.params)
         self._settings, self._episode_id = before.updated(given), hyperparams.episode_id
         rate = self._settings.base["learning_rate"]
         if rate != before.base["learning_rate"]:
@@ -210,13 +217,21 @@ class NetworkAgent(BaseAgent):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where ``state_dict`` was taken."""
-        self._load(state["policy"])
-        self._settings = Settings(self._settings.base)  # a schedule of ours goes, where the state has none
-        self.set_hyperparams(HyperparamSet(stored_settings(state), self._episode_id))
-        self._env_steps = int(state["env_steps"])
-        self._streams = RandomStreams(state["streams"]["seed"])
-        self._streams.load_state_dict(state["streams"])
+        """Continue where ``state_dict`` was taken; all of it or, with an error, nothing."""
+        params = self._checked(stored_settings(state))
+        self._require_unfixed(params)
+        env_steps, streams = int(state["env_steps"]), RandomStreams(state["streams"]["seed"])
+        streams.load_state_dict(state["streams"])
+        self._load(state["policy"])  # nothing below can fail any more
+        self._end_schedules()
+        self.set_hyperparams(HyperparamSet(params, self._episode_id))
+        self._env_steps, self._streams = env_steps, streams
+
+    def _end_schedules(self) -> None:
+        """Those of ours give way to base values; one of the user's on the optimizer goes on."""
+        if "learning_rate" in self._settings.schedules:
+            self._learner.learning_rate = self._settings.base["learning_rate"]
+        self._settings = Settings(self._settings.base)
 
     def save_weights(self, path: str) -> None:
         """Write the networks, and the statistics that they need, to the directory ``path``."""
@@ -249,8 +264,8 @@ class NetworkAgent(BaseAgent):
         statistics = state.get("normalizers", {})
         self._normalizers.require_fit(statistics, source)
         before = self._normalizers.state_dict()
-        self._normalizers.load_state_dict(statistics)
         try:
+            self._normalizers.load_state_dict(statistics)
             self._learner.load_state_dict(state, source=source)
         except Exception:
             self._normalizers.load_state_dict(before)

@@ -26,7 +26,8 @@ PPO_SPACE = Space(
     max_grad_norm=Param("float", 0.3, 2.0, default=0.5, limits="(0, inf)", doc="global norm that gradients keep to"),
     target_kl=Param(
         "log_float", 0.005, 0.05, limits="(0, inf)",
-        doc="no further epoch after one whose mean KL divergence is above 1.5 times this; off unless given",
+        doc="KL divergence per window that the learning rate is held to; no epoch follows one above 1.5 times it; "
+        "off unless given",
     ),
 )  # fmt: skip
 

@@ -8,7 +8,6 @@ from tensor_optix.algorithms.agent_normalizers import ObservationStatistics, Rew
 from tensor_optix.algorithms.dqn import DQNAgent
 from tensor_optix.backends.tf_backend import Compilation, TargetCopy, TFLearner
 from tensor_optix.backends.tf_import import keras
-from tensor_optix.core.hyperparams import Space
 from tensor_optix.core.types import HyperparamSet
 
 
@@ -32,15 +31,10 @@ class TFDQNAgent(DQNAgent):
     ) -> None:
         self.q_network = self._q = q_network
         self._q_target = TargetCopy(q_network)
-        learner = self._tf_learner = TFLearner(
+        learner = TFLearner(
             {"q": self._q, "q_target": self._q_target}, {"optimizer": optimizer}, trains={"optimizer": ("q",)},
             compilation=Compilation.of(jit_compile),
         )  # fmt: skip
         super().__init__(
             learner, n_actions, hyperparams, obs_normalizer=obs_normalizer, reward_normalizer=reward_normalizer
         )
-
-    @property
-    def param_space(self) -> Space:
-        """``space``, without tuning of what a schedule decides."""
-        return super().param_space.without_tuning(self._tf_learner.scheduled)

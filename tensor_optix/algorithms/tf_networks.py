@@ -31,6 +31,11 @@ def use_one_thread() -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
+def accelerators() -> list[str]:
+    """What there is besides the CPU, by name."""
+    return [device.name for device in tf.config.list_physical_devices("GPU")]
+
+
 def network(design: NetworkDesign) -> keras.Sequential:
     """The model, with its initial weights."""
     layers: list[Any] = [keras.layers.Input(design.input_shape)]

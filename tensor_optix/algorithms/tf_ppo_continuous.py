@@ -8,7 +8,6 @@ from tensor_optix.algorithms.agent_normalizers import ObservationStatistics, Rew
 from tensor_optix.algorithms.ppo_continuous import GaussianPPOAgent
 from tensor_optix.backends.tf_backend import Compilation, TFLearner
 from tensor_optix.backends.tf_import import keras
-from tensor_optix.core.hyperparams import Space
 from tensor_optix.core.types import HyperparamSet
 
 
@@ -34,15 +33,10 @@ class TFGaussianPPOAgent(GaussianPPOAgent):
         self.actor = self._actor = actor
         self.critic = self._critic = critic
         networks = {"actor": actor, "critic": critic}
-        learner = self._tf_learner = TFLearner(
+        learner = TFLearner(
             networks, {"optimizer": optimizer}, trains={"optimizer": tuple(networks)},
             compilation=Compilation.of(jit_compile),
         )  # fmt: skip
         super().__init__(
             learner, action_dim, hyperparams, obs_normalizer=obs_normalizer, reward_normalizer=reward_normalizer
         )
-
-    @property
-    def param_space(self) -> Space:
-        """``space``, without tuning of what a schedule decides."""
-        return super().param_space.without_tuning(self._tf_learner.scheduled)

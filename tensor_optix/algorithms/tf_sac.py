@@ -10,7 +10,6 @@ from tensor_optix.algorithms.sac import SACAgent, initial_log_alpha
 from tensor_optix.backends.tf_backend import Compilation, TargetCopy, TFLearner
 from tensor_optix.backends.tf_import import keras
 from tensor_optix.backends.tf_layers import ScalarParameter
-from tensor_optix.core.hyperparams import Space
 from tensor_optix.core.types import HyperparamSet
 
 
@@ -59,14 +58,9 @@ class TFSACAgent(SACAgent):
             "critic_optimizer": ("critic1", "critic2"),
             "alpha_optimizer": ("log_alpha",),
         }
-        learner = self._tf_learner = TFLearner(
+        learner = TFLearner(
             networks, optimizers, trains=trains, compilation=Compilation.of(jit_compile)
         )
         super().__init__(
             learner, action_dim, hyperparams, obs_normalizer=obs_normalizer, reward_normalizer=reward_normalizer
         )
-
-    @property
-    def param_space(self) -> Space:
-        """``space``, without tuning of what a schedule decides."""
-        return super().param_space.without_tuning(self._tf_learner.scheduled)

@@ -14,7 +14,7 @@ _NAME = "learning_rate"
 def can_be_cooled(agent: BaseAgent) -> bool:
     """True when the agent has a learning rate that nobody else changes: one under a schedule is left to it."""
     value, space = agent.get_hyperparams().params.get(_NAME), agent.param_space
-    is_ours = space is None or _NAME not in space or space[_NAME].tunable
+    is_ours = space is None or _NAME not in space or not space[_NAME].is_scheduled
     return isinstance(value, int | float) and not isinstance(value, bool) and is_ours
 
 

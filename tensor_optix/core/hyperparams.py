@@ -54,7 +54,8 @@ class Param:
     low, high: the range that a tuner or a search explores; a user's value outside it is respected.
     limits: hard limits; a value outside them is refused.
     tunable: False for shapes (a change would recompile) and for what no tuner should touch.
-    schedulable: True where a ``LinearSchedule`` may stand for the number.
+    schedulable: True where a ``LinearSchedule`` may stand for the number. is_scheduled: True while one does, of ours
+    or of the user's own.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class Param:
     choices: tuple[Any, ...] = ()
     tunable: bool = False
     schedulable: bool = False
+    is_scheduled: bool = False
 
     def checked(self, name: str, value: Any) -> Any:
         """``value`` in this parameter's type. Raises ConfigError for a wrong type or outside the hard limits."""
@@ -124,6 +126,10 @@ class Space(Mapping[str, Param]):
     def without_tuning(self, names: Iterable[str]) -> Space:
         """This space with some parameters that no tuner may touch."""
         return self.extended(**{name: replace(self[name], tunable=False) for name in names})
+
+    def scheduled(self, names: Iterable[str]) -> Space:
+        """This space with some parameters that follow a schedule: neither a tuner nor a cool-down touches them."""
+        return self.extended(**{name: replace(self[name], tunable=False, is_scheduled=True) for name in names})
 
     def extended(self, **params: Param) -> Space:
         """This space with more (or redefined) parameters, for a subclass."""

@@ -42,6 +42,13 @@ def test_a_flat_signal_never_raises_the_rate():
     assert settled(learned, 20 * [0.0], signal=0.05).factor <= 1.0
 
 
+def test_a_falling_base_is_not_worked_against():
+    rate = settled(KLRate(), [0.01])
+    for step in range(10):
+        rate = rate.after(0.0, target=TARGET, base=3e-4 * (1 - step / 10), signal=1.0)
+    assert rate.factor <= 1.5
+
+
 def solved(rate_off, seed, controlled=True):
     """A learner that closes 3 % of what is left a window at its best rate; its KL goes with the squared rate."""
     rng, best, base, rate, skill = np.random.default_rng(seed), 3e-4, 3e-4 * rate_off, KLRate(), 0.0

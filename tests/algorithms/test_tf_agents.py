@@ -102,7 +102,7 @@ def test_it_learns_which_action_each_state_wants(make):
         agent.learn(one_step_window(agent, rng))
     assert [agent.act(row, deterministic=True) for row in np.eye(N_STATES)] == [0, 1, 2]
     if make is ppo:
-        assert agent._tf_learner.n_traces == 1
+        assert agent._learner.n_traces == 1
 
 
 @pytest.mark.parametrize("make", CONTINUOUS)
@@ -211,7 +211,7 @@ def test_images_reach_the_network_as_they_are():
 
 def test_the_temperature_has_an_optimizer_like_the_one_given():
     agent = seeded(sac, jit_compile=True)
-    optimizer = agent._tf_learner.optimizers["alpha_optimizer"]
+    optimizer = agent._learner.optimizers["alpha_optimizer"]
     assert type(optimizer) is keras.optimizers.AdamW
     before = float(agent.log_alpha.value)
     rng = np.random.default_rng(0)
@@ -303,7 +303,7 @@ def test_the_quick_start_runs_as_printed(tmp_path, monkeypatch):
     exec(QUICK_START.replace("{budget}", ", max_episodes=3"), names)  # as printed, but for a budget
     result = names["opt"].result
     assert result.env_steps >= 3 * 2048
-    assert names["agent"]._tf_learner.n_traces == 1
+    assert names["agent"]._learner.n_traces == 1
 
 
 OFF_POLICY = """

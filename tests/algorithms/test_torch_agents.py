@@ -298,6 +298,59 @@ def test_a_schedule_goes_on_after_a_resume(name, tmp_path):
 
 
 @ALL
+def test_a_loaded_state_without_a_schedule_ends_the_one_here(name):
+    scheduled, plain = make(name, 4, {"learning_rate": LinearSchedule(1e-3, 0.0, 160)}), make(name, 4)
+    plain.set_hyperparams(HyperparamSet({"learning_rate": 1e-3}))
+    for seed in range(2):
+        scheduled.learn(window(scheduled, 80, seed))
+    scheduled.load_state_dict(plain.state_dict())
+    scheduled.learn(window(scheduled, 80))
+    assert scheduled._learner.learning_rate == 1e-3
+
+
+LIES = {
+    "schedules": {"learning_rate": [1e-3, 0.0, -5]},
+    "hyperparams": {"gamma": 7.0},
+    "env_steps": "many",
+    "streams": {"seed": 0, "streams": {"act": "nowhere"}},
+    "replay": {"ring": {"capacity": 1}},
+    "credit": None,
+    "n_updates": None,
+    "decayed_epsilon": "low",
+}
+
+
+@ALL
+def test_a_state_that_lies_in_one_entry_changes_nothing(name):
+    agent, other = make(name), make(name, seed=5)
+    other.learn(window(other))
+    for entry in LIES.keys() & other.state_dict().keys():
+        before = copy.deepcopy(split_state(agent.state_dict()))
+        with pytest.raises((ConfigError, LookupError, TypeError, ValueError)):
+            agent.load_state_dict({**other.state_dict(), entry: LIES[entry]})
+        after = split_state(agent.state_dict())
+        assert after[0] == before[0], entry
+        for key, array in before[1].items():
+            np.testing.assert_array_equal(after[1][key], array)
+
+
+@ALL
+def test_statistics_that_lie_change_no_weights(name):
+    def made(seed):
+        return make(name, seed=seed, obs_normalizer=ObsNormalizer(4), reward_normalizer=RewardNormalizer())
+
+    agent, state = made(0), made(5).state_dict()
+    state["policy"]["normalizers"]["rewards"]["envs"] = [0, 1, 2]
+    before = copy.deepcopy(split_state(agent.state_dict()))
+    with pytest.raises(ValueError, match="zip"):
+        agent.load_state_dict(state)
+    after = split_state(agent.state_dict())
+    assert after[0] == before[0]
+    for key, array in before[1].items():
+        np.testing.assert_array_equal(after[1][key], array)
+
+
+@ALL
 def test_unknown_hyperparameters_are_refused(name):
     with pytest.raises(ConfigError, match="Did you mean 'gamma'"):
         make(name, 4, {"gama": 0.9})

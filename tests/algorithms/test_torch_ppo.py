@@ -81,7 +81,7 @@ def test_diagnostics_have_the_published_names():
     diagnostics = agent().learn(window())
     assert set(diagnostics) == {
         "policy_loss", "value_loss", "entropy", "approx_kl", "explained_var", "n_updates",
-        "clip_fraction", "grad_norm", "skipped_updates",
+        "clip_fraction", "grad_norm", "skipped_updates", "learning_rate", "entropy_coef",
     }  # fmt: skip
     assert diagnostics["n_updates"] == 10 * (200 // 64)
     assert all(np.isfinite(value) for value in diagnostics.values())
@@ -337,3 +337,22 @@ def test_hyperparameters_may_be_a_plain_dict():
     actor, critic = networks()
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()])
     assert TorchPPOAgent(actor, critic, optimizer, {"clip_ratio": 0.3}).get_hyperparams().params["clip_ratio"] == 0.3
+
+
+def test_under_target_kl_the_rate_follows_the_kl_and_nobody_else_tunes_it():
+    learner = agent({"learning_rate": 1e-2, "target_kl": 1e-4})  # far too fast for so small a target
+    assert not learner.param_space["learning_rate"].tunable
+    rates = [learner.learn(window(seed=seed))["learning_rate"] for seed in range(4)]
+    assert rates[0] == 1e-2
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(1e-2 / 1.5**3)
+    assert learner.get_hyperparams().params["learning_rate"] == 1e-2  # the base is the user's
+
+
+def test_the_controllers_go_on_where_their_state_was_taken():
+    learner = agent({"learning_rate": 1e-2, "target_kl": 1e-4})
+    for seed in range(3):
+        learner.learn(window(seed=seed))
+    other = agent({"learning_rate": 1e-2, "target_kl": 1e-4})
+    other.load_state_dict(learner.state_dict())
+    assert other.learn(window(seed=9)) == learner.learn(window(seed=9))

@@ -19,7 +19,6 @@ from tensor_optix.algorithms.agent_normalizers import ObservationStatistics, Rew
 from tensor_optix.backends.base import Batch, Loss, Networks, Ops, Scalars, Tensor
 from tensor_optix.backends.flax_backend import FlaxLearner, said_rate
 from tensor_optix.backends.flax_modules import move_networks
-from tensor_optix.core.hyperparams import Space
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 
 LossFn = Callable[[nnx.Module, EpisodeData, jax.Array], jax.Array]
@@ -51,17 +50,11 @@ class FlaxAgent(A2CAgent):
             {"model": model}, {"optimizer": optimizer}, learning_rate=said_rate(hyperparams),
             compiled=compute_loss_fn is None,
         )  # fmt: skip
-        self._scheduled = learner.scheduled
         super().__init__(
             learner, hyperparams,
             loss_of_window=None if compute_loss_fn is None else lambda window: _own_loss(compute_loss_fn, window),
             obs_normalizer=obs_normalizer, reward_normalizer=reward_normalizer,
         )  # fmt: skip
-
-    @property
-    def param_space(self) -> Space:
-        """``space``, without tuning of what a schedule of the optimizer decides."""
-        return super().param_space.without_tuning(self._scheduled)
 
 
 def _own_loss(compute: LossFn, window: EpisodeData) -> Loss:

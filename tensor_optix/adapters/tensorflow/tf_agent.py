@@ -11,7 +11,6 @@ from tensor_optix.algorithms.agent_normalizers import ObservationStatistics, Rew
 from tensor_optix.backends.base import Batch, Loss, Networks, Ops, Scalars, Tensor
 from tensor_optix.backends.tf_backend import Compilation, TFLearner
 from tensor_optix.backends.tf_import import keras
-from tensor_optix.core.hyperparams import Space
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 
 LossFn = Callable[[Any, EpisodeData, Any], Any]
@@ -36,7 +35,7 @@ class TFAgent(A2CAgent):
         reward_normalizer: RewardStatistics | None = None,
     ) -> None:
         self.model, self.optimizer = model, optimizer
-        learner = self._tf_learner = TFLearner(
+        learner = TFLearner(
             {"model": model}, {"optimizer": optimizer}, trains={"optimizer": ("model",)},
             compilation=Compilation.GRAPH if compute_loss_fn is None else Compilation.NONE,
         )  # fmt: skip
@@ -45,11 +44,6 @@ class TFAgent(A2CAgent):
             learner, hyperparams, loss_of_window=own, obs_normalizer=obs_normalizer,
             reward_normalizer=reward_normalizer,
         )  # fmt: skip
-
-    @property
-    def param_space(self) -> Space:
-        """``space``, without tuning of what a schedule of the optimizer decides."""
-        return super().param_space.without_tuning(self._tf_learner.scheduled)
 
 
 def _own_loss(compute: LossFn, model: keras.Model, window: EpisodeData) -> Loss:
