@@ -46,24 +46,24 @@ def describe_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def packed_bytes(description: Description) -> int:
     """Size of the file. Raises FormatError if there can be no such arrays."""
-    return len(_header(description)) + sum(_n_bytes(name, fields) for name, fields in description.items())
+    return len(header(description)) + sum(_n_bytes(name, fields) for name, fields in description.items())
 
 
 def pack_arrays(arrays: Mapping[str, np.ndarray]) -> Iterator[bytes | memoryview]:
     """The file in pieces: its header, then array by array, without a copy where an array is as the file wants it."""
     description = describe_arrays(arrays)
-    yield _header(description)
+    yield header(description)
     for name in _order(description):
         yield _raw(np.asarray(arrays[name], _DTYPES[description[name]["dtype"]], order="C"))
 
 
 def unpack_arrays(description: Description, pieces: Iterable[bytes]) -> dict[str, np.ndarray]:
     """The arrays of that description from all pieces of a file; the pieces are not looked at before the last one."""
-    header = _header(description)
-    found = bytearray(len(header))
+    wanted = header(description)
+    found = bytearray(len(wanted))
     arrays = {name: np.empty(fields["shape"], _DTYPES[fields["dtype"]]) for name, fields in description.items()}
     _fill([memoryview(found), *(_raw(arrays[name]) for name in _order(description))], iter(pieces))
-    if found != header:
+    if found != wanted:
         raise FormatError("has another header than these arrays need")
     for name, array in arrays.items():
         if array.dtype == np.bool_ and array.view(np.uint8).max(initial=0) > 1:
@@ -71,7 +71,7 @@ def unpack_arrays(description: Description, pieces: Iterable[bytes]) -> dict[str
     return arrays
 
 
-def _header(description: Description) -> bytes:
+def header(description: Description) -> bytes:
     """What stands before the data, byte for byte as safetensors writes it."""
     entries, end = {}, 0
     for name in _order(description):
