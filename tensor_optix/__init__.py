@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from tensor_optix._about import VERSION as __version__
-from tensor_optix._lazy import PUBLIC_NAMES, load
+from tensor_optix._lazy import PUBLIC_NAMES
+from tensor_optix._lazy import load as _load
 
 __all__ = ["__version__", *sorted(PUBLIC_NAMES)]
 
@@ -18,7 +19,7 @@ __all__ = ["__version__", *sorted(PUBLIC_NAMES)]
 def __getattr__(name: str) -> Any:
     if name not in PUBLIC_NAMES:
         raise AttributeError(f"module 'tensor_optix' has no attribute {name!r}")
-    value = globals()[name] = load(name)
+    value = globals()[name] = _load(name)
     return value
 
 

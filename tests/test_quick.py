@@ -1,7 +1,6 @@
 """An environment id is enough."""
 
 import json
-import re
 import shutil
 
 import gymnasium as gym
@@ -11,7 +10,7 @@ import torch
 
 from tensor_optix import CheckpointError, ConfigError, make_agent
 from tensor_optix.core.state import split_state
-from tensor_optix.quick import choices, load, plan_lines, prepare, resume, stored_recipe
+from tensor_optix.quick import choices, load, plan, plan_lines, prepare, resume, stored_recipe
 from tensor_optix.storage import FileSystem, RunDirectory
 from tests.core.scripted import ScriptedAgent, ScriptedPipeline
 
@@ -30,15 +29,20 @@ def test_one_seed_gives_one_set_of_initial_weights():
 
 
 @pytest.mark.parametrize(
-    ("env_id", "message"),
+    ("env_id", "options", "message"),
     [
-        ("Pendulum-v1", "the built-in agent is PPO for Discrete actions so far; this environment has Box"),
-        ("FrozenLake-v1", "built-in networks take flat observation vectors so far; this one has Discrete"),
+        ("Pendulum-v1", {"algorithm": "dqn"}, "DQN needs a Discrete action space, .* use sac or ppo"),
+        ("CartPole-v1", {"algorithm": "sac"}, "SAC needs continuous actions, .* use ppo or dqn"),
+        ("CartPole-v1", {"algorithm": "dqm"}, "algorithm must be one of auto, ppo, dqn, sac.* Did you mean 'dqn'"),
+        ("CartPole-v1", {"backend": "torhc"}, "backend must be one of auto, torch, jax, tf.* Did you mean 'torch'"),
+        ("CartPole-v1", {"learnig_rate": 1.0}, "'learnig_rate' for PPO. Did you mean 'learning_rate'"),
+        ("CartPole-v1", {"hidden": (64, 0)}, "hidden must be a whole number from 1 to 4,096, got 0"),
+        ("FrozenLake-v1", {}, "built-in networks take flat vectors or images of bytes, .*FlattenObservation"),
     ],
 )
-def test_spaces_that_are_not_handled_yet_are_refused_in_words(env_id, message):
+def test_what_cannot_be_made_is_refused_in_words(env_id, options, message):
     with pytest.raises(ConfigError, match=message):
-        make_agent(gym.make(env_id))
+        make_agent(gym.make(env_id), **options)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +75,13 @@ def test_settings_reach_the_agent_and_the_loop(tmp_path):
     assert choices(opt) == {"n_epochs": 3, "learning_rate": 1e-3, "dormant_threshold": 7, "max_steps": 10}
 
 
+def test_parts_of_a_run_are_settings_too(tmp_path):
+    settings = {"hidden": "32-16", "n_envs": "2", "window_size": "64", "normalize_observations": "false"}
+    opt = prepare("CartPole-v1", settings=settings, out=tmp_path, seed=4)
+    assert opt.plan["environment"] == "CartPole-v1 x 2"
+    assert choices(opt) == {"hidden": "32-16", "n_envs": 2, "window_size": 64, "normalize_observations": False}
+
+
 def test_without_a_seed_one_is_drawn_and_recorded(tmp_path):
     seeds = {prepare("CartPole-v1", out=tmp_path).plan["seed"] for _ in range(2)}
     assert len(seeds) == 2
@@ -80,7 +91,7 @@ def test_initial_weights_do_not_depend_on_the_threads_of_the_process(tmp_path):
     found = []
     for threads in (4, 1):
         torch.set_num_threads(threads)
-        agent = prepare("CartPole-v1", seed=1, out=tmp_path)._parts.agent
+        agent, _ = plan("CartPole-v1", seed=1, out=tmp_path).parts()
         found.append(split_state(agent.policy_state())[1])
     assert all(np.array_equal(array, found[1][name]) for name, array in found[0].items())
 
@@ -117,6 +128,11 @@ def test_what_is_no_run_is_refused_in_words(tmp_path):
 
 # -- continuing ----------------------------------------------------------------------------------------------------
 
+BUILD = {
+    "env_id": "CartPole-v1", "algorithm": "ppo", "backend": "torch", "is_discrete": True, "is_image": False,
+    "hidden": [64, 64], "activation": "tanh", "n_envs": 8, "window_size": 256, "frame_stack": 1,
+    "normalize_observations": True, "normalize_rewards": False,
+}  # fmt: skip
 TINY = {"evaluation_episodes": 2, "n_epochs": 1, "minibatch_size": 512}
 
 
@@ -165,10 +181,9 @@ def test_a_run_is_rebuilt_with_its_own_seed_settings_and_hyperparameters(one_win
 )
 def test_a_spent_budget_is_told_with_the_remedy(settings, limits, message, one_window, tmp_path):
     copied = with_summary(one_window, tmp_path)
-    text = (copied / "run.json").read_text()
-    for name, value in settings.items():
-        text = re.sub(rf'"{name}":[^,]+,', f'"{name}":{json.dumps(value)},', text)
-    (copied / "run.json").write_text(text)
+    record = json.loads((copied / "run.json").read_text())
+    record["identity"]["settings"] |= settings
+    (copied / "run.json").write_text(json.dumps(record))
     with pytest.raises(ConfigError, match=message):
         resume(copied, **limits)
 
@@ -190,10 +205,18 @@ def test_a_converged_run_is_finished(one_window, tmp_path):
     ("entries", "message"),
     [
         ({"details": None}, "was made with an agent of its own"),
-        ({"details": {"env_id": "CartPole-v1", "algorithm": "ppo", "backend": "torch", "hidden": [10**9]}},
-         "was made with an agent of its own"),
-        ({"details": {"env_id": "os:CartPole-v1", "algorithm": "ppo", "backend": "torch", "hidden": [64, 64]}},
-         "would import a module"),
+        ({"details": {"env_id": "CartPole-v1", "hidden": [64, 64]}}, "was made with an agent of its own"),
+        ({"details": {**BUILD, "hidden": [10**9]}}, "hidden must be a whole number from 1 to 4,096"),
+        ({"details": {**BUILD, "hidden": [[64]]}}, "hidden must be a whole number"),
+        ({"details": {**BUILD, "hidden": [8] * 99}}, "the number of hidden layers must be a whole number from 1 to 8"),
+        ({"details": {**BUILD, "n_envs": 10**9}}, "n_envs must be a whole number from 1 to 256"),
+        ({"details": {**BUILD, "window_size": 1.5}}, "window_size must be a whole number"),
+        ({"details": {**BUILD, "frame_stack": True}}, "frame_stack must be a whole number"),
+        ({"details": {**BUILD, "algorithm": "os"}}, "algorithm must be one of"),
+        ({"details": {**BUILD, "backend": ["torch"]}}, "backend must be one of"),
+        ({"details": {**BUILD, "normalize_rewards": 1}}, "normalize_rewards must be True or False"),
+        ({"details": {**BUILD, "env_id": 3}}, "env_id must be a Gymnasium id"),
+        ({"details": {**BUILD, "env_id": "os:CartPole-v1"}}, "would import a module"),
         ({"settings": ["max_steps"]}, "does not say which settings"),
         ({"settings": {"max_step": 3}}, "unknown setting 'max_step'"),
         ({"settings": {"max_steps": "3"}}, "max_steps must be a finite number"),
@@ -213,8 +236,8 @@ def test_whatever_run_json_says_is_checked(reader, entries, message, one_window,
 
 
 def test_an_environment_that_imports_a_module_is_named_only_when_allowed(one_window, tmp_path):
-    details = {"env_id": "mine:Toy-v0", "algorithm": "ppo", "backend": "torch", "hidden": [64, 64]}
+    details = {**BUILD, "env_id": "mine:Toy-v0"}
     run = RunDirectory.open(FileSystem(), claiming(one_window, tmp_path, details=details))
-    assert stored_recipe(run, allow_import=True).env_id == "mine:Toy-v0"
+    assert stored_recipe(run, allow_import=True).build.env_id == "mine:Toy-v0"
     with pytest.raises(CheckpointError, match="would import a module for its environment 'mine:Toy-v0'"):
         stored_recipe(run)

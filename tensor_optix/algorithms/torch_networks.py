@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from math import sqrt
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import numpy as np
 
 from tensor_optix._lazy import missing
 
 try:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 except ModuleNotFoundError as error:
     raise missing("torch") from error
 
+from tensor_optix.algorithms.designs import PIXEL_SCALE, AgentDesign, Conv, Dense, ImageLayout, NetworkDesign
+from tensor_optix.algorithms.network_agent import NetworkAgent
+from tensor_optix.algorithms.torch_dqn import TorchDQNAgent
 from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
-from tensor_optix.core.types import HyperparamSet
+from tensor_optix.algorithms.torch_ppo_continuous import TorchGaussianPPOAgent
+from tensor_optix.algorithms.torch_sac import TorchSACAgent
 
-HIDDEN_GAIN = sqrt(2)
-FIRST_POLICY_GAIN = 0.01  # a first policy that prefers no action
+ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+PPO_ADAM_EPSILON = 1e-5  # Huang et al. 2022, "The 37 implementation details of PPO", detail 3
 
 
-def dense_ppo(
-    n_inputs: int, n_actions: int, hidden: Sequence[int], hyperparams: Mapping[str, Any], *, seeds: tuple[int, int]
-) -> TorchPPOAgent:
-    """PPO with two dense networks on the CPU, where networks this small are fastest.
-
-    seeds: of the initial weights of actor and critic.
-    """
-    actor = mlp(n_inputs, hidden, n_actions, last_gain=FIRST_POLICY_GAIN, seed=seeds[0])
-    critic = mlp(n_inputs, hidden, 1, last_gain=1.0, seed=seeds[1])
-    optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=hyperparams["learning_rate"])
-    return TorchPPOAgent(actor, critic, optimizer, HyperparamSet(dict(hyperparams)), device="cpu")
+def agent_of(design: AgentDesign) -> NetworkAgent:
+    """The agent, with networks and optimizers of its own."""
+    return {"ppo": _ppo, "gaussian_ppo": _gaussian_ppo, "dqn": _dqn, "sac": _sac}[design.kind](design)
 
 
 def use_one_thread() -> None:
@@ -40,18 +37,89 @@ def use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def mlp(n_inputs: int, hidden: Sequence[int], n_outputs: int, *, last_gain: float, seed: int) -> nn.Sequential:
-    """Dense tanh network with orthogonal initial weights and zero biases (Andrychowicz et al. 2021).
+def accelerators() -> list[str]:
+    """What there is besides the CPU, by name."""
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 
-    last_gain: scale of the output layer.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    sizes = [n_inputs, *hidden, n_outputs]
-    layers: list[nn.Module] = []
-    for number, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-        is_last = number == len(hidden)
-        layer = nn.Linear(fan_in, fan_out)
-        nn.init.orthogonal_(layer.weight, last_gain if is_last else HIDDEN_GAIN, generator=generator)
-        nn.init.zeros_(layer.bias)
-        layers += [layer] if is_last else [layer, nn.Tanh()]
+
+def network(design: NetworkDesign) -> nn.Sequential:
+    """The module, with its initial weights."""
+    weights = iter(design.weights())
+    layers: list[nn.Module] = [] if design.layout is None else [Pixels(design.layout)]
+    for conv in design.convs:
+        layers += [_conv(conv, next(weights)), nn.ReLU()]
+    if design.convs:
+        layers.append(nn.Flatten())
+    for dense in design.denses:
+        layers += _dense(dense, next(weights))
     return nn.Sequential(*layers)
+
+
+class Pixels(nn.Module):
+    """Images of bytes, in any layout, as [N, C, H, W] within 0 to 1."""
+
+    def __init__(self, layout: ImageLayout) -> None:
+        super().__init__()
+        self._axes = layout.axes
+
+    def forward(self, x: Tensor) -> Tensor:
+        scaled = x * PIXEL_SCALE
+        if self._axes == "HW":
+            return scaled[:, None]
+        return scaled.permute(0, 3, 1, 2).contiguous() if self._axes == "HWC" else scaled
+
+
+def _conv(conv: Conv, weights: np.ndarray) -> nn.Conv2d:
+    layer = nn.Conv2d(conv.n_inputs, conv.n_outputs, conv.kernel, conv.stride, device="meta")
+    return _filled(layer, weights.transpose(3, 2, 0, 1))
+
+
+def _dense(dense: Dense, weights: np.ndarray) -> Iterator[nn.Module]:
+    yield _filled(nn.Linear(dense.n_inputs, dense.n_outputs, device="meta"), weights.T)
+    if dense.has_layer_norm:
+        yield nn.LayerNorm(dense.n_outputs)
+    if dense.activation is not None:
+        yield ACTIVATIONS[dense.activation]()
+
+
+def _filled(layer: Layer, weights: np.ndarray) -> Layer:
+    """A layer that was made on "meta", where nothing is drawn from PyTorch's own random state."""
+    filled = layer.to_empty(device="cpu")
+    with torch.no_grad():
+        filled.weight.copy_(torch.from_numpy(weights.copy()))
+        filled.bias.zero_()  # type: ignore[union-attr]
+    return filled
+
+
+def _adam(design: AgentDesign, *modules: nn.Module, **keywords: Any) -> torch.optim.Adam:
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    return torch.optim.Adam(parameters, lr=design.hyperparams["learning_rate"], **keywords)
+
+
+def _ppo(design: AgentDesign) -> NetworkAgent:
+    actor, critic = network(design.networks["actor"]), network(design.networks["critic"])
+    optimizer = _adam(design, actor, critic, eps=PPO_ADAM_EPSILON)
+    return TorchPPOAgent(actor, critic, optimizer, design.hyperparams, design.device, **design.normalizers)
+
+
+def _gaussian_ppo(design: AgentDesign) -> NetworkAgent:
+    actor, critic = network(design.networks["actor"]), network(design.networks["critic"])
+    optimizer = _adam(design, actor, critic, eps=PPO_ADAM_EPSILON)
+    return TorchGaussianPPOAgent(
+        actor, critic, optimizer, design.n_actions, design.hyperparams, design.device, **design.normalizers
+    )
+
+
+def _dqn(design: AgentDesign) -> NetworkAgent:
+    q = network(design.networks["q_network"])
+    return TorchDQNAgent(
+        q, design.n_actions, _adam(design, q), design.hyperparams, design.device, **design.normalizers
+    )
+
+
+def _sac(design: AgentDesign) -> NetworkAgent:
+    actor, critic1, critic2 = (network(design.networks[name]) for name in ("actor", "critic1", "critic2"))
+    return TorchSACAgent(
+        actor, critic1, critic2, design.n_actions, _adam(design, actor), _adam(design, critic1, critic2),
+        _adam(design, actor), design.hyperparams, design.device, **design.normalizers,
+    )  # fmt: skip

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Annotated, TextIO
 
 import typer
 
 from tensor_optix._about import VERSION
+from tensor_optix.cli.compare import compare
+from tensor_optix.cli.doctor import doctor
+from tensor_optix.cli.enjoy import enjoy
+from tensor_optix.cli.envs import envs
 from tensor_optix.cli.eval import evaluate
+from tensor_optix.cli.explain import explain
+from tensor_optix.cli.export import export
 from tensor_optix.cli.failures import say
+from tensor_optix.cli.init import init
+from tensor_optix.cli.list import list_runs
+from tensor_optix.cli.report import report
 from tensor_optix.cli.resume import resume
+from tensor_optix.cli.search import search
+from tensor_optix.cli.show import show
 from tensor_optix.cli.train import train
 
 app = typer.Typer(
@@ -21,9 +33,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("train")(train)
-app.command("resume")(resume)
-app.command("eval")(evaluate)
+VERBS: dict[str, Callable[..., None]] = {
+    "train": train, "resume": resume, "search": search, "eval": evaluate, "enjoy": enjoy, "compare": compare,
+    "list": list_runs, "show": show, "explain": explain, "report": report, "export": export, "envs": envs,
+    "doctor": doctor, "init": init,
+}  # fmt: skip
+for _name, _verb in VERBS.items():
+    app.command(_name)(_verb)
 
 
 def main() -> None:

@@ -20,6 +20,16 @@ MaxTime = Annotated[float | None, typer.Option(min=0, help="Stop after so many s
 Plain = Annotated[bool, typer.Option("--plain", help="A line per evaluation instead of the live panel.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="One line at the end, and nothing else.")]
 NoReport = Annotated[bool, typer.Option("--no-report", help="Write no report.html.")]
+Algorithm = Annotated[str, typer.Option("--algo", help="auto, ppo, dqn or sac. auto: by the actions.")]
+Backend = Annotated[str, typer.Option(help="auto, torch, jax or tf. auto: the first one that is installed.")]
+Config = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A run.toml with settings, as init writes it; --set wins over it.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter or a loop setting.")
+]
+Out = Annotated[Path | None, typer.Option(help="Put the run's directory here. Default: runs/ENV_ID.")]
+Episodes = Annotated[int, typer.Option(min=1, help="Complete env episodes, each on a seed of its own.")]
 AllowImport = Annotated[
     bool, typer.Option("--allow-import", help="Let an environment id of the form module:Name import its module.")
 ]

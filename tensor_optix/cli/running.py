@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tensor_optix.callbacks.report import ReportWriter
 from tensor_optix.cli.ending import Ending
@@ -22,15 +22,20 @@ if TYPE_CHECKING:
 _BROKEN_OFF = (StopReason.INTERRUPTED, StopReason.TERMINATED)
 
 
-def run_and_tell(
+def run_and_tell(make: Callable[[], RLOptimizer], screen: Screen, **options: Any) -> int:
+    """``carried_out``, and the exit code of its ending."""
+    return carried_out(make, screen, **options).exit_code
+
+
+def carried_out(
     make: Callable[[], RLOptimizer],
     screen: Screen,
     *,
     hint: str,
     has_report: bool,
     resume_options: Sequence[str] = (),
-) -> int:
-    """Run what ``make`` gives, show it, and return the exit code.
+) -> Ending:
+    """Run what ``make`` gives, and show it.
 
     hint: the plan's last words. resume_options: of the call that goes on, should the run be interrupted.
     """
@@ -53,7 +58,7 @@ def run_and_tell(
         next_command=_next_command(optimizer.result, resume_options),
     )
     screen.ended(ending)
-    return ending.exit_code
+    return ending
 
 
 class _UnlessTerminated(LoopCallback):
@@ -71,8 +76,9 @@ def reproduction(optimizer: RLOptimizer) -> str:
     """The call that does the same again, seed included."""
     from tensor_optix import quick
 
-    changed, env_id = quick.choices(optimizer), optimizer.plan["details"]["env_id"]
-    options = ["--seed", str(optimizer.plan["seed"])]
+    details = optimizer.plan["details"]
+    changed, env_id = quick.choices(optimizer), details["env_id"]
+    options = ["--algo", details["algorithm"], "--backend", details["backend"], "--seed", str(optimizer.plan["seed"])]
     options += limit_options(changed.pop("max_steps", None), changed.pop("max_time", None))
     options += [part for name, value in changed.items() for part in ("--set", f"{name}={value}")]
     options += ["--allow-import"] if ":" in env_id else []

@@ -22,6 +22,14 @@ def run_at(path: Path, *, allow_import: bool) -> Path:
     return run_dir
 
 
+def run_to_read(path: Path) -> RunDirectory:
+    """As ``run_at``, for who reads its files only: nothing is imported. Raises CheckpointError."""
+    run_dir = _newest_at(path.resolve())
+    if run_dir != path.resolve():
+        say(f"{shown(run_dir)} is the newest run in {path}")
+    return RunDirectory.open(FileSystem(), run_dir)
+
+
 def _newest_at(path: Path) -> Path:
     """Where there is no run, ``path`` again: opening it says what is wrong."""
     fs = FileSystem()

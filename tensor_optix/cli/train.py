@@ -4,38 +4,54 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from tensor_optix.cli.config_file import ConfigFile, read_config
+from tensor_optix.cli.ending import Ending
 from tensor_optix.cli.failures import told_in_a_sentence
 from tensor_optix.cli.options import (
+    Algorithm,
     AllowImport,
     AsJson,
+    Backend,
+    Config,
     MaxSteps,
     MaxTime,
     NoReport,
+    Out,
     Plain,
     Quiet,
     Seed,
+    Settings,
     Traceback,
     refuse_import,
     settings_from,
 )
-from tensor_optix.cli.running import run_and_tell
-from tensor_optix.cli.screens import screen_for
+from tensor_optix.cli.running import carried_out
+from tensor_optix.cli.screens import Screen, screen_for
+from tensor_optix.cli.several import tell_together
 
 
 def train(
     env_id: Annotated[str, typer.Argument(metavar="ENV_ID", help="A Gymnasium id, for example CartPole-v1.")],
+    algo: Algorithm = "auto",
+    backend: Backend = "auto",
     seed: Seed = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=2, help="So many runs one after the other, each with a seed of its own.")
+    ] = None,
     max_steps: MaxSteps = None,
     max_time: MaxTime = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter or a loop setting.")
+    settings: Settings = None,
+    config: Config = None,
+    init_from: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Start with the best policy of that run.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Put the run's directory here. Default: runs/ENV_ID.")] = None,
+    out: Out = None,
     plain: Plain = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -45,22 +61,46 @@ def train(
 ) -> None:
     """Train on ENV_ID until nothing more is to be gained, and keep the best policy.
 
+    Example: tensor-optix train CartPole-v1 --max-steps 100000 --set learning_rate=0.001
+
     Exit codes: 0 converged; 2 the call cannot work; 3 a budget ended first; 4 the environment or the agent failed;
     130 Ctrl-C and 143 SIGTERM (the best policy is kept, and resume goes on).
     """
     with told_in_a_sentence(with_traceback=traceback):
-        screen = screen_for(sys.stdout, os.environ, plain=plain, as_json=as_json, quiet=quiet)
+        new_screen = partial(screen_for, sys.stdout, os.environ, plain=plain, as_json=as_json, quiet=quiet)
+        screen = new_screen()
         refuse_import(env_id, allowed=allow_import)
-        wanted = settings_from(settings or [])
+        file = read_config(config)
+        file.require_env(env_id)
+        chosen = _chosen(file, algo, backend)
+        root = seed if seed is not None else file.run.get("seed")
+        wanted = {**file.settings, **settings_from(settings or [])}
         from tensor_optix import quick
 
-        code = run_and_tell(
-            lambda: quick.prepare(
-                env_id, seed=seed, settings=wanted, out=out, max_steps=max_steps, max_time=max_time, reporters=[screen]
-            ),
-            screen,
-            hint="change any of it: --set name=value",
-            has_report=not no_report,
-            resume_options=["--allow-import"] if allow_import else [],
-        )
-        raise typer.Exit(code)
+        options: dict[str, Any] = {
+            **chosen, "settings": wanted, "out": out, "init_from": init_from, "max_steps": max_steps,
+            "max_time": max_time,
+        }  # fmt: skip
+
+        def one(seed: int | None, screen: Screen) -> Ending:
+            return carried_out(
+                lambda: quick.prepare(env_id, seed=seed, reporters=[screen], **options),
+                screen,
+                hint="change any of it: --set name=value",
+                has_report=not no_report,
+                resume_options=["--allow-import"] if allow_import else [],
+            )
+
+        if seeds is None:
+            raise typer.Exit(one(root, screen).exit_code)
+        endings = [one(each, new_screen()) for each in quick.experiment_seeds(root, seeds)]
+        tell_together(endings, as_json=as_json)
+        raise typer.Exit(max(ending.exit_code for ending in endings))
+
+
+def _chosen(file: ConfigFile, algo: str, backend: str) -> dict[str, str]:
+    """The command line's word, where it says more than "auto", else the file's."""
+    return {
+        "algorithm": algo if algo != "auto" else file.run.get("algo", "auto"),
+        "backend": backend if backend != "auto" else file.run.get("backend", "auto"),
+    }

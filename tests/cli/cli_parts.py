@@ -21,6 +21,11 @@ from tensor_optix.core.types import (
 )
 
 HYPERPARAMS = {"learning_rate": 3e-4, "gamma": 0.99}
+BUILD = {
+    "algorithm": "ppo", "backend": "torch", "is_discrete": True, "is_image": False, "hidden": [64, 64],
+    "activation": "tanh", "n_envs": 8, "window_size": 256, "frame_stack": 1, "normalize_observations": True,
+    "normalize_rewards": False,
+}  # fmt: skip
 
 
 def a_result(run_dir: Path, reason: StopReason = StopReason.CONVERGED, **changes: Any) -> RunResult:
@@ -63,7 +68,7 @@ def an_event(kind: str = "best", text: str = "new best score 240", **changes: An
 def a_plan(seed: int | None = 5, env_id: str = "Toy-v0", **settings: Any) -> dict[str, Any]:
     """What RLOptimizer.plan says; of its settings only those that differ from the defaults."""
     return {
-        "seed": seed, "environment": env_id, "hyperparams": HYPERPARAMS, "details": {"env_id": env_id, "hidden": [64]},
+        "seed": seed, "environment": env_id, "hyperparams": HYPERPARAMS, "details": {**BUILD, "env_id": env_id},
         "settings": {**asdict(LoopConfig()), **settings}, "resume": {"level": "E3", "why": "all is known"},
     }  # fmt: skip
 

@@ -171,7 +171,7 @@ def test_a_spent_budget_is_told_with_the_remedy_and_a_larger_one_goes_on(tmp_pat
         assert told.endswith("give a larger max_steps (--max-steps) to go on")
     resumed = call("resume", tmp_path / "short", "--max-steps", "6144", "--plain", "--no-report")
     assert resumed.exit_code == 3, resumed.stderr
-    assert "at the latest at max_steps 6144" in resumed.stdout.replace("\n       ", " ")
+    assert "at the latest at max_steps 6,144" in resumed.stdout.replace("\n       ", " ")
     (long_dir,), (short_dir,) = ((tmp_path / name).iterdir() for name in ("long", "short"))
     assert left_behind(short_dir)["rows"] == left_behind(long_dir)["rows"]
 

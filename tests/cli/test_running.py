@@ -32,13 +32,14 @@ def outcome(made: Made, **keywords: Any) -> tuple[int, list[str]]:
 )  # fmt: skip
 def test_the_call_that_does_the_same_again_names_the_seed_and_whatever_is_no_default(made, settings, options):
     made.plan = a_plan(seed=8, **settings)
-    assert reproduction(made("Toy-v0", reporters=[])).endswith(f" train Toy-v0 --seed 8{options}")
+    command = reproduction(made("Toy-v0", reporters=[]))
+    assert command.endswith(f" train Toy-v0 --algo ppo --backend torch --seed 8{options}")
 
 
 def test_a_changed_hyperparameter_and_an_import_are_part_of_it(made):
     made.plan = {**a_plan(env_id="mine:Toy-v0"), "hyperparams": {"learning_rate": 0.001, "gamma": 0.99}}
     command = reproduction(made("Toy-v0", reporters=[]))
-    assert command.endswith(" train mine:Toy-v0 --seed 5 --set learning_rate=0.001 --allow-import")
+    assert command.endswith(" --backend torch --seed 5 --set learning_rate=0.001 --allow-import")
 
 
 def test_the_report_gets_that_call(made, monkeypatch):
@@ -47,7 +48,7 @@ def test_the_report_gets_that_call(made, monkeypatch):
         "tensor_optix.callbacks.report.write_report", lambda run_dir, command: commands.append(command)
     )
     outcome(made, has_report=True)
-    assert [command.endswith("train Toy-v0 --seed 5") for command in commands] == [True]
+    assert [command.endswith("train Toy-v0 --algo ppo --backend torch --seed 5") for command in commands] == [True]
 
 
 @pytest.mark.parametrize("reason", list(StopReason))

@@ -24,7 +24,11 @@ from tensor_optix.storage.strict_json import FormatError, dumps, loads
 ARRAYS, STATE, MANIFEST = "arrays.safetensors", "state.json", "MANIFEST.json"
 RUN, METRICS, EVENTS = "run.json", "metrics.jsonl", "events.jsonl"
 GENERATION = "snapshots/000000000001"
-DETAILS = {"env_id": "CartPole-v1", "algorithm": "ppo", "backend": "torch", "hidden": [64, 64]}
+DETAILS = {
+    "env_id": "CartPole-v1", "algorithm": "ppo", "backend": "torch", "is_discrete": True, "is_image": False,
+    "hidden": [64, 64], "activation": "tanh", "n_envs": 8, "window_size": 256, "frame_stack": 1,
+    "normalize_observations": True, "normalize_rewards": False,
+}  # fmt: skip
 
 
 class ToyAgent(BaseAgent):

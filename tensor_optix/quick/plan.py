@@ -1,0 +1,207 @@
+"""What is going to be done with an environment, and why? A value that people can read and that builds the run."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tensor_optix.algorithms.network_agent import NetworkAgent
+from tensor_optix.core.callbacks import LoopCallback
+from tensor_optix.core.loop_config import LoopConfig
+from tensor_optix.core.reporting import Reporter
+from tensor_optix.core.rng import checked_seed, fresh_seed
+from tensor_optix.optimizer import RLOptimizer
+from tensor_optix.pipeline.env_pipeline import EnvPipeline
+from tensor_optix.quick.assembly import Recipe, parts_of
+from tensor_optix.quick.backends import NAMES as BACKEND_NAMES
+from tensor_optix.quick.backends import choose_backend, preferred_device
+from tensor_optix.quick.build import Build, default_frames, sizes_text
+from tensor_optix.quick.defaults import NAMES, choose_algorithm, defaults_for
+from tensor_optix.quick.environments import env_factory
+from tensor_optix.quick.runs import stored_recipe
+from tensor_optix.quick.settings import sorted_settings
+from tensor_optix.quick.spaces import Task
+from tensor_optix.storage import FileSystem, RunDirectory
+
+PARAGRAPH = 91
+FROM_ORIGIN = "as in the run that it starts from"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """recipe: what ``build`` makes a run of. facts: about the environment. reasons: by the name of what was chosen."""
+
+    recipe: Recipe
+    facts: dict[str, Any]
+    reasons: dict[str, str] = field(default_factory=dict)
+    out: Path = Path("runs")
+    init_from: Path | None = None
+
+    def build(
+        self,
+        *,
+        reporters: Iterable[Reporter] = (),
+        callbacks: Iterable[LoopCallback] = (),
+        verbose: bool = False,
+    ) -> RLOptimizer:
+        """The RLOptimizer that carries the plan out; ``run()`` starts it."""
+        agent, pipeline = self.parts()
+        return self.over(agent, pipeline, reporters=reporters, callbacks=callbacks, verbose=verbose)
+
+    def parts(self) -> tuple[NetworkAgent, EnvPipeline]:
+        """A new agent and a new pipeline."""
+        return parts_of(self.recipe, init_from=self.init_from)
+
+    def over(self, agent: NetworkAgent, pipeline: EnvPipeline, **keywords: Any) -> RLOptimizer:
+        """The RLOptimizer over such parts. keywords: further ones of RLOptimizer."""
+        details = {**self.recipe.build.details, "facts": self.facts, "reasons": self.reasons}
+        return RLOptimizer(
+            agent, pipeline, seed=self.seed, checkpoint_dir=self.out, details=details, **self.recipe.settings,
+            **keywords,
+        )  # fmt: skip
+
+    @property
+    def seed(self) -> int:
+        """The root seed of the run."""
+        return self.recipe.seed
+
+    def __str__(self) -> str:
+        settings = LoopConfig(**self.recipe.settings)
+        return "\n".join(plan_text(self.recipe, settings, self.facts, self.reasons))
+
+
+def plan(
+    env_id: str,
+    algorithm: str = "auto",
+    backend: str = "auto",
+    *,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    init_from: str | Path | None = None,
+    **settings: Any,
+) -> Plan:
+    """What ``train`` would do with ``env_id``.
+
+    algorithm, backend: as for ``make_agent``. seed: root of all randomness (default: drawn).
+    out: the directory that gets the run's own one (default ``runs/<env id>``).
+    init_from: a run whose best policy training starts from; its algorithm, networks and normalisation are taken over.
+    settings: hyperparameters, fields of LoopConfig (``max_steps``, ``max_time``, ...) and of the build (``hidden``,
+    ``n_envs``, ``window_size``, ``frame_stack``, ``normalize_observations``, ``normalize_rewards``) by name. Values
+    may be text, as typed on a command line.
+
+    Raises ConfigError for unknown ids, names and values, each with the nearest known one.
+    """
+    origin = None if init_from is None else stored_recipe(RunDirectory.open(FileSystem(), Path(init_from)))
+    frames = int(settings.get("frame_stack", origin.build.frame_stack if origin else default_frames(env_id)))
+    task, facts = _looked_at(env_id, frames)
+    build, reasons = _proposed(env_id, algorithm, backend, task, frames, origin)
+    wanted = sorted_settings(settings, build.space)
+    recipe = Recipe(
+        build.changed(wanted.build), fresh_seed() if seed is None else checked_seed(seed), wanted.hyperparams,
+        wanted.loop,
+    )  # fmt: skip
+    build.space.checked(wanted.hyperparams, owner=NAMES[build.algorithm])
+    LoopConfig.from_settings(wanted.loop)
+    parent = Path("runs") / env_id.replace("/", "-").replace(":", "-") if out is None else Path(out)
+    reasons |= {name: "asked for" for name in (*wanted.build, *wanted.hyperparams, *wanted.loop)}
+    return Plan(recipe, facts, reasons, parent, Path(init_from) if init_from is not None else None)
+
+
+def plan_text(
+    recipe: Recipe, config: LoopConfig, facts: Mapping[str, Any], reasons: Mapping[str, str], *more: str
+) -> list[str]:
+    """For people: lines of at most 98 characters, the first one begins with ``plan``. more: paragraphs at the end."""
+    build = recipe.build
+    chosen = {**build.default_hyperparams, **recipe.hyperparams}
+    target = f", solved at {facts['reward_threshold']:g}" if facts.get("reward_threshold") is not None else ""
+    limit = f", {facts['max_episode_steps']:,}-step limit" if facts.get("max_episode_steps") else ""
+    device = preferred_device(is_image=build.is_image)
+    paragraphs = [
+        f"{build.env_id}   {facts.get('spaces', '')}{limit}{target}   seed {recipe.seed}",
+        f"{NAMES[build.algorithm]} ({reasons.get('algorithm', 'asked for')}) on {BACKEND_NAMES[build.backend]} "
+        f"({reasons.get('backend', 'asked for')}), {_device_text(device.value)} ({device.why})",
+        f"{_networks(build)}; {_normalised(build)}",
+        f"{build.n_envs} environment{'s' if build.n_envs > 1 else ''}, windows of "
+        f"{build.n_envs * build.window_size:,} steps; no validation environments, nothing is spawned",
+        f"SPSA tunes {', '.join(build.space.tuner_bounds)} while it trains, where a gain can be told from the noise",
+        "  ".join(f"{name}={_value(value)}" for name, value in chosen.items()),
+        _ending(config),
+        *more,
+    ]
+    lines = [line for text in paragraphs for line in textwrap.wrap(text, PARAGRAPH, break_long_words=False)]
+    return [f"{'plan' if number == 0 else '':7s}{line}" for number, line in enumerate(lines)]
+
+
+# -- helpers -------------------------------------------------------------------------------------------------------
+
+
+def _looked_at(env_id: str, frame_stack: int) -> tuple[Task, dict[str, Any]]:
+    env = env_factory(env_id, frame_stack)()
+    try:
+        spec = env.spec
+        facts = {
+            "spaces": f"{_space(env.observation_space)} -> {_space(env.action_space)}",
+            "max_episode_steps": spec.max_episode_steps if spec else None,
+            "reward_threshold": spec.reward_threshold if spec else None,
+        }
+        return Task.of(env), facts
+    finally:
+        env.close()
+
+
+def _proposed(
+    env_id: str, algorithm: str, backend: str, task: Task, frames: int, origin: Recipe | None
+) -> tuple[Build, dict[str, str]]:
+    """The build before the user's settings, and why it is so."""
+    if origin is not None and algorithm == "auto":
+        algorithm = origin.build.algorithm
+    if origin is not None and backend == "auto":
+        backend = origin.build.backend
+    chosen, computing = choose_algorithm(algorithm, task), choose_backend(backend)
+    defaults = defaults_for(chosen.value, is_image=task.is_image, is_discrete=task.is_discrete)
+    build = Build.from_defaults(env_id, chosen.value, computing.value, defaults, frame_stack=frames,
+                                is_image=task.is_image, is_discrete=task.is_discrete)  # fmt: skip
+    if origin is not None:
+        taken = ("hidden", "activation", "normalize_observations", "normalize_rewards")
+        build = build.changed({name: getattr(origin.build, name) for name in taken})
+        return build, {"algorithm": FROM_ORIGIN, "backend": FROM_ORIGIN}
+    return build, {"algorithm": chosen.why, "backend": computing.why}
+
+
+def _space(space: Any) -> str:
+    shape = "x".join(map(str, space.shape)) if space.shape else str(getattr(space, "n", ""))
+    return f"{type(space).__name__}({shape})"
+
+
+def _networks(build: Build) -> str:
+    convolutions = "convolutions and " if build.is_image else ""
+    stacked = f" over {build.frame_stack} observations" if build.frame_stack > 1 else ""
+    critics = ", critics with layer normalisation" if build.algorithm == "sac" else ""
+    return f"{convolutions}dense {sizes_text(build.hidden)} {build.activation} networks{stacked}{critics}"
+
+
+def _normalised(build: Build) -> str:
+    names = [name for name, is_so in (("observations", build.normalize_observations),
+                                      ("rewards", build.normalize_rewards)) if is_so]  # fmt: skip
+    return f"{' and '.join(names)} normalised" if names else "observations and rewards as they are"
+
+
+def _device_text(device: str) -> str:
+    return "an accelerator if there is one" if device == "auto" else device.upper()
+
+
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _ending(config: LoopConfig) -> str:
+    limits = {"max_episodes": config.max_episodes, "max_steps": config.max_steps, "max_time": config.max_time}
+    given = [f"{name} {limit:,g}" for name, limit in limits.items() if limit is not None]
+    rule = (f"{config.dormant_threshold} scores in a row brought no gain above the noise" if config.chooses_patience
+            else "it is improbable (5 %) that more than 5 % is left to gain")  # fmt: skip
+    latest = f"; at the latest at {', '.join(given)}" if given else "; no limit of steps or time"
+    fresh = f"; then {config.evaluation_episodes} episodes on fresh seeds" if config.evaluation_episodes else ""
+    return f"stops when {rule}, or every episode ends at the same, best return{latest}{fresh}"
