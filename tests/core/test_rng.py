@@ -1,6 +1,9 @@
 import json
 
+import pytest
+
 from tensor_optix.core.rng import RandomStreams, fresh_seed
+from tensor_optix.errors import ConfigError
 
 
 def test_streams_are_functions_of_seed_and_name():
@@ -41,3 +44,11 @@ def test_saved_and_loaded_streams_go_on_identically():
 
 def test_fresh_seeds_differ():
     assert fresh_seed() != fresh_seed()
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "7", None])
+def test_a_stored_seed_that_none_can_have_is_refused(seed):
+    streams = RandomStreams(1)
+    with pytest.raises(ConfigError, match="seed must be a whole number"):
+        streams.load_state_dict({"seed": seed, "streams": {}})
+    assert streams.seed == 1

@@ -55,7 +55,8 @@ def medoid(actions: np.ndarray, weights: Floats) -> np.ndarray:
 def sample(probabilities: Floats, rng: np.random.Generator) -> np.ndarray:
     """One action id per row. [N, A] -> [N]."""
     below = np.cumsum(probabilities, axis=-1) < rng.random(len(probabilities))[:, None]
-    return np.minimum(below.sum(axis=-1), probabilities.shape[-1] - 1)
+    ids: np.ndarray = np.minimum(below.sum(axis=-1), probabilities.shape[-1] - 1)
+    return ids
 
 
 def softmax(logits: Floats) -> Floats:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tensor_optix.core.base_agent import BaseAgent, as_agent
+from tensor_optix.core.base_agent import BaseAgent, as_agent, given_object
 from tensor_optix.errors import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -22,13 +22,22 @@ class Member:
     in quarantine; empty for one that works. is_spawned: made by a spawn, not by the user."""
 
     agent: BaseAgent
-    given: Any
     weight: float
     key: int
     lineage: int
     is_spawned: bool = False
     scores: list[float] = field(default_factory=list)
     fault: str = ""
+
+    @property
+    def given(self) -> Any:
+        """The object that the user gave."""
+        return given_object(self.agent)
+
+    def record(self) -> dict[str, Any]:
+        """All but the agent, as JSON values."""
+        return {"weight": self.weight, "lineage": self.lineage, "is_spawned": self.is_spawned,
+                "scores": list(self.scores), "fault": self.fault}  # fmt: skip
 
     def quarantine(self, error: Exception) -> None:
         """Leave the member out from now on."""
@@ -68,14 +77,15 @@ class Members:
 
     def find(self, agent: Any) -> Member | None:
         """The member that is this very agent."""
-        return next((member for member in self._members if agent in (member.agent, member.given)), None)
+        sought = given_object(agent)
+        return next((member for member in self._members if member.given is sought), None)
 
     def add(self, agent: Any, weight: float, *, lineage: int | None = None, is_spawned: bool = False) -> Member:
         """Append a member; without a lineage it founds one. Raises ConfigError for a weight below 0."""
         _require_weight(weight)
         key, self._next_key = self._next_key, self._next_key + 1
         lineage = key if lineage is None else lineage
-        member = Member(as_agent(agent), agent, float(weight), key, lineage, is_spawned)
+        member = Member(as_agent(agent), float(weight), key, lineage, is_spawned)
         self._members.append(member)
         return member
 
@@ -110,6 +120,40 @@ class Members:
         for member in removed:
             member.agent.teardown()
         return removed
+
+    def drop(self, dropped: Sequence[Member]) -> None:
+        """Forget these members without releasing them: they are somebody else's."""
+        self._members = [member for member in self._members if member not in dropped]
+        self._primary = None if self._primary in dropped else self._primary
+
+    def restore(
+        self,
+        records: Mapping[str, dict[str, Any]],
+        make: Callable[[], BaseAgent] | None,
+        load: Callable[[BaseAgent, dict[str, Any]], None],
+    ) -> None:
+        """The members of these records: the user's own as they are here, spawned ones made anew.
+
+        load(agent, tree): brings a policy back. Raises ConfigError for a member of the user's that is not here.
+        """
+        here = {member.key: member for member in self._members}
+        members = [self._restored(int(key), record, here, make) for key, record in records.items()]
+        for member, record in zip(members, records.values(), strict=True):
+            if record["tree"] is not None:
+                load(member.agent, record["tree"])
+        self._members = members
+        self._next_key = max([self._next_key, *(member.key + 1 for member in members)])
+
+    def _restored(
+        self, key: int, record: dict[str, Any], here: Mapping[int, Member], make: Callable[[], BaseAgent] | None
+    ) -> Member:
+        if key not in here and (make is None or not record["is_spawned"]):
+            raise ConfigError(f"member {key} of the ensemble is missing: add the same agents in the same order")
+        agent = here[key].agent if key in here or make is None else make()
+        member = here.get(key) or Member(agent, 1.0, key, record["lineage"], True)
+        member.weight, member.lineage = record["weight"], record["lineage"]
+        member.scores, member.fault = list(record["scores"]), record["fault"]
+        return member
 
 
 def published_weights(scores: Mapping[int, float]) -> dict[int, float]:

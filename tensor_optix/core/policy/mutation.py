@@ -26,17 +26,17 @@ def mutated(
     Without a space every number moves, and those between 0 and 1 stay there.
     """
     intensity = noise_scale / FULL_NOISE
-    return {name: _moved(value, _param_of(name, value, space), intensity, rng) for name, value in params.items()}
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}
+    return {name: _moved(value, _param_of(name, value, space), intensity, rng) for name, value in plain.items()}
 
 
 def _param_of(name: str, value: Any, space: Space | None) -> Param | None:
     """How the value may move; None: not at all."""
     if space is not None:
         return space[name] if name in space and space[name].tunable else None
-    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_)
-    if not is_number:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return Param("int", low=1) if isinstance(value, int | np.integer) and value >= 1 else UNDECLARED
+    return UNDECLARED if isinstance(value, float) or value < 1 else Param("int", low=1)
 
 
 def _moved(value: Any, param: Param | None, intensity: float, rng: np.random.Generator) -> Any:
@@ -46,7 +46,7 @@ def _moved(value: Any, param: Param | None, intensity: float, rng: np.random.Gen
         return _redrawn(value, param.choices, intensity, rng)
     if param.kind == "bool":
         return _redrawn(value, (False, True), intensity, rng)
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return value  # a schedule, for example
     log_factor = intensity * LOG_SD * rng.standard_normal()
     moved = _scaled(float(value), param, log_factor)

@@ -28,7 +28,9 @@ def noise_with_validation(signals: Signals, *, min_scale: float, max_scale: floa
 
     slope and gap in units of ``signals.scale``, which is |mean(val)| unless that is next to nothing.
     """
-    assert signals.gaps is not None and signals.train is not None and signals.val is not None
+    assert signals.gaps is not None
+    assert signals.train is not None
+    assert signals.val is not None
     t = np.clip(line_slope(signals.val) / signals.scale / MAX_SLOPE, 0, 1)
     gap_penalty = np.clip(signals.gaps.mean(), 0, 1)
     corr_penalty = np.clip(1 - pearson(signals.train, signals.val), 0, 1)

@@ -1,9 +1,10 @@
-"""Is a variant better than the control fork that had as many steps? Pure decisions on scores that share their seeds."""
+"""Is a variant better than the control that had as many steps? Pure decisions on scores that share their seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from tensor_optix.core.comparison import Comparison, student_quantile
 from tensor_optix.core.selection import CONFIRMING_T, MIN_PAIRS, is_better
@@ -54,6 +55,7 @@ def proof_of(
     return Proof(n_pairs, duel.comparison, threshold, duel.is_proven)
 
 
+@cache
 def threshold_of(n_pairs: int, *, spawn: int, max_spawns: int | None) -> float:
     """One-sided t, 2 at least, so that all spawns together adopt by chance in one run of twenty at most.
 

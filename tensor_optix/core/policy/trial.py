@@ -1,4 +1,4 @@
-"""How far has the trial of a variant got? A variant and a control fork, one after the other, for equally many steps."""
+"""How far has the trial of a variant got? A variant and a control, one after the other, for equally many steps."""
 
 from __future__ import annotations
 

@@ -1,0 +1,55 @@
+"""Trouble in learning is named and treated, unless one argument says no."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tensor_optix import RLOptimizer
+from tensor_optix.core.diagnosis import Diagnosis
+from tensor_optix.core.loop_config import LoopConfig
+from tensor_optix.storage import FileSystem, RunDirectory
+from tests.core.scripted import FirstReward, ScriptedAgent, ScriptedPipeline
+
+
+class Spiking(ScriptedAgent):
+    """The KL of its tenth update is far beyond any target."""
+
+    def learn(self, episode_data):
+        super().learn(episode_data)
+        return {"approx_kl": 1.0 if self.policy == 10 else 0.01}
+
+
+def trained(out: Path, agent: ScriptedAgent, **settings) -> list[dict]:
+    opt = RLOptimizer(agent, ScriptedPipeline([1]), FirstReward(), checkpoint_dir=out, seed=1, max_episodes=12,
+                      evaluation_episodes=0, **settings)  # fmt: skip
+    opt.run()
+    return [e for e in RunDirectory.open(FileSystem(), opt.run_dir).read_events() if e["kind"] == "diagnosed"]
+
+
+def test_a_policy_that_moved_too_far_is_named_and_learns_more_slowly(tmp_path):
+    agent = Spiking()
+    events = trained(tmp_path, agent)
+    assert [(event["window"], event["evidence"]["rule"]) for event in events] == [(9, "KL_TOO_HIGH")]
+    assert "learn 10 with 0.05" in agent.log
+
+
+def test_one_argument_switches_it_off(tmp_path):
+    agent = Spiking()
+    assert trained(tmp_path, agent, diagnostics=False) == []
+    assert "learn 10 with 0.1" in agent.log
+
+
+def test_a_threshold_of_none_switches_one_symptom_off(tmp_path):
+    assert trained(tmp_path, Spiking(), diag_target_kl=None) == []
+
+
+@pytest.mark.parametrize(("settings", "resets"), [({}, False), ({"diag_epsilon_score_threshold": 10.0}, True)])
+def test_exploration_is_raised_again_only_where_a_threshold_was_chosen(settings, resets):
+    agent = ScriptedAgent()
+    agent.params = {"epsilon": 0.05, "epsilon_min": 0.05}
+    diagnosis = Diagnosis.chosen_by(LoopConfig(**settings))
+    for window in range(30):
+        diagnosis.after(window, agent, {"episode_reward": -100.0})
+    assert (agent.params["epsilon"] > 0.05) is resets
