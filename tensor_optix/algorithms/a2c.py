@@ -14,6 +14,7 @@ from tensor_optix.algorithms.network_agent import NO_CLIPPING, NetworkAgent
 from tensor_optix.algorithms.ppo import explained_variance
 from tensor_optix.algorithms.space_checks import require_discrete, require_outputs
 from tensor_optix.algorithms.spaces import A2C_SPACE
+from tensor_optix.algorithms.window_checks import action_indices
 from tensor_optix.backends.base import Learner, Loss, Step, Update
 from tensor_optix.core.base_agent import Extras
 from tensor_optix.core.trajectory_buffer import compute_gae
@@ -74,7 +75,7 @@ class A2CAgent(NetworkAgent):
         returns, values = self._returns(window, params["gamma"])
         columns = {
             "observation": self._seen(window.observations),
-            "action": np.asarray(window.actions).reshape(window.length).astype(np.int64),
+            "action": action_indices(window.actions, self._n_outputs(window)),
             "target": _scaled(returns - (values if values is not None else returns.mean())),
         }
         diagnostics = self._learner.run(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 KL_MEMORY = 0.5
+LARGEST_KL = 10.0
+"""One window counts as at most so many targets: from one that overflowed the mean would never come back."""
 FACTOR_STEP = 1.5
 MIN_FACTOR, MAX_FACTOR = 1 / 30, 10.0
 MIN_RATE, MAX_RATE = 1e-5, 3e-3
@@ -34,7 +36,8 @@ class KLRate:
         signal: the spread of this window's advantages, before any normalisation. While the base falls (a schedule, a
         cool-down) the factor does not rise: that would undo it.
         """
-        mean = kl if self.kl is None else KL_MEMORY * self.kl + (1 - KL_MEMORY) * kl
+        seen = kl if kl < LARGEST_KL * target else LARGEST_KL * target  # not min(): NaN counts as large
+        mean = seen if self.kl is None else KL_MEMORY * self.kl + (1 - KL_MEMORY) * seen
         widest = max(self.widest_signal, signal)
         step = 1.0
         if mean > 2 * target:

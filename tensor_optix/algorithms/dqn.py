@@ -13,6 +13,7 @@ from tensor_optix.algorithms.losses import dqn_loss, dqn_td_errors
 from tensor_optix.algorithms.replay_agent import ReplayAgent
 from tensor_optix.algorithms.space_checks import checked_count, require_discrete, require_outputs
 from tensor_optix.algorithms.spaces import DQN_SPACE
+from tensor_optix.algorithms.window_checks import action_indices
 from tensor_optix.backends.base import Estimate, Learner, Step, Update
 from tensor_optix.core.base_agent import Extras
 from tensor_optix.core.hyperparams import LinearSchedule
@@ -121,6 +122,7 @@ class DQNAgent(ReplayAgent):
         skipped_updates, buffer_size, epsilon (with which the next window is acted), target_updated (how many times
         it was copied) and episode_reward (the sum of the window).
         """
+        action_indices(window.actions, self.n_actions)  # before the replay holds them for good
         before = self._n_updates
         diagnostics = super()._learn(window)
         self._decay(len(window.ended_rows))
@@ -170,6 +172,7 @@ class DQNAgent(ReplayAgent):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where ``state_dict`` was taken."""
+        decayed_epsilon = float(state["decayed_epsilon"])
         super().load_state_dict(state)
-        self._decayed_epsilon = float(state["decayed_epsilon"])
+        self._decayed_epsilon = decayed_epsilon
         self.reset_cache()

@@ -26,8 +26,8 @@ import numpy as np
 from tensor_optix.algorithms.agent_normalizers import AgentNormalizers, ObservationStatistics, RewardStatistics
 from tensor_optix.algorithms.settings import Settings, stored_settings
 from tensor_optix.algorithms.stored_weights import read_weights, write_weights
+from tensor_optix.algorithms.window_checks import require_sound
 from tensor_optix.backends.base import Learner, mean_networks
-from tensor_optix.backends.numpy_backend import Dense, HostMLP
 from tensor_optix.core.base_agent import Actions, BaseAgent, Extras
 from tensor_optix.core.hyperparams import Space
 from tensor_optix.core.rng import RandomStreams, fresh_seed
@@ -67,6 +67,7 @@ class NetworkAgent(BaseAgent):
         self._env_steps = 0
         self._take_over(hyperparams if isinstance(hyperparams, HyperparamSet) else HyperparamSet(hyperparams))
         self._streams = RandomStreams(fresh_seed())
+        self._known_outputs: int | None = None
         self._acts_by_row = type(self).act is not NetworkAgent.act
         self.reset_cache()
 
@@ -107,14 +108,15 @@ class NetworkAgent(BaseAgent):
         """Act with the weights as they are now (a window needs nothing remembered from acting)."""
         self._policy = self._learner.acting_forward(self.acting_network)
 
-    @property
-    def policy_layers(self) -> tuple[Dense, ...] | None:
-        """The dense layers that choose actions, as they are now; None where the network is no plain dense stack."""
-        return self._policy.layers if isinstance(self._policy, HostMLP) else None
-
     def _seen(self, observations: Any) -> np.ndarray:
         """Observations as the networks see them: float32, normalised where the agent has statistics."""
         return self._normalizers.observations(np.asarray(observations))
+
+    def _n_outputs(self, window: EpisodeData) -> int:
+        """How many numbers the acting network gives for an observation; asked once."""
+        if self._known_outputs is None:
+            self._known_outputs = self._policy(self._seen(np.asarray(window.observations)[:1])).shape[-1]
+        return self._known_outputs
 
     @property
     def acting_module(self) -> Any:
@@ -133,9 +135,13 @@ class NetworkAgent(BaseAgent):
     # -- learning -----------------------------------------------------------------------------------------------
 
     def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
-        """Learn from one window; returns the algorithm's diagnostics, only ``n_updates`` for an empty window."""
+        """Learn from one window; returns the algorithm's diagnostics, only ``n_updates`` for an empty window.
+
+        Raises ConfigError, or NonFiniteError, for a window that is not whole; nothing was changed then.
+        """
         if episode_data.length == 0:
             return {"n_updates": 0}
+        require_sound(episode_data)
         if "learning_rate" in self._settings.schedules:
             self._learner.learning_rate = self._params["learning_rate"]
         window = episode_data.for_learning()

@@ -14,6 +14,7 @@ from tensor_optix.algorithms.losses import ppo_estimates, ppo_loss
 from tensor_optix.algorithms.network_agent import NetworkAgent
 from tensor_optix.algorithms.space_checks import require_discrete, require_outputs
 from tensor_optix.algorithms.spaces import PPO_SPACE
+from tensor_optix.algorithms.window_checks import action_indices
 from tensor_optix.backends.base import EpochStop, Step, Update
 from tensor_optix.core.base_agent import BEHAVIOUR_LOG_PROB, Extras
 from tensor_optix.core.hyperparams import Space
@@ -76,7 +77,7 @@ class BasePPOAgent(NetworkAgent):
             self.update, columns, rows, {name: params[name] for name in LOSS_SCALARS},
             max_grad_norm=params["max_grad_norm"], rng=self._streams.stream("modules"), stop=self._epoch_stop(params),
         )  # fmt: skip
-        self._control(diagnostics, columns["observation"][:1], signal=float(np.std(advantages)))
+        self._control(diagnostics, columns["observation"][:1], signal=float(np.std(advantages, dtype=np.float64)))
         in_force = {name: params[name] for name in ("learning_rate", "entropy_coef")}
         return {**diagnostics, "explained_var": explained_variance(estimates["value"], returns), **in_force}
 
@@ -174,7 +175,7 @@ class PPOAgent(BasePPOAgent):
         return float(np.log(self._learner.forward("actor", observation).shape[-1]))
 
     def _action_columns(self, window: EpisodeData) -> dict[str, np.ndarray]:
-        return {"action": np.asarray(window.actions).reshape(window.length).astype(np.int64)}
+        return {"action": action_indices(window.actions, self._n_outputs(window))}
 
     def _estimates(self, window: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return self._learner.evaluate(ppo_estimates, window)

@@ -131,10 +131,12 @@ class ReplayAgent(NetworkAgent):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where ``state_dict`` was taken."""
+        """Continue where ``state_dict`` was taken; all of it or, with an error, nothing."""
+        replay = ReplayBuffer(self._replay.capacity)
+        replay.load_state_dict(state["replay"])
+        credit, n_updates = float(state["credit"]), int(state["n_updates"])
         super().load_state_dict(state)
-        self._replay.load_state_dict(state["replay"])
-        self._credit, self._n_updates = float(state["credit"]), int(state["n_updates"])
+        self._replay, self._credit, self._n_updates = replay, credit, n_updates
 
 
 def largest_burst(observation_size: int, batch_size: int) -> int:

@@ -23,7 +23,10 @@ def require_discrete(action_space: Any, owner: str) -> int:
 
 
 def require_continuous(action_space: Any, action_dim: int, owner: str) -> None:
-    """Raise ConfigError unless ``action_space`` is a bounded Box of ``action_dim`` numbers."""
+    """Raise ConfigError unless ``action_space`` is a Box of ``action_dim`` numbers to which (-1, 1) can be scaled.
+
+    Without finite bounds actions stay as they are: then it must have all of (-1, 1).
+    """
     is_box = any(kind.__name__ == "Box" for kind in type(action_space).__mro__)
     if not is_box or not np.issubdtype(action_space.dtype, np.floating):
         raise ConfigError(
@@ -34,6 +37,12 @@ def require_continuous(action_space: Any, action_dim: int, owner: str) -> None:
         raise ConfigError(
             f"action_dim is {action_dim}, but the environment's actions have shape {tuple(action_space.shape)}: "
             f"give action_dim={int(np.prod(action_space.shape))} and flatten actions of other shapes"
+        )
+    low, high = action_space.low, action_space.high
+    if not (action_space.is_bounded() or ((low <= -1).all() and (high >= 1).all())):
+        raise ConfigError(
+            f"{owner} acts in (-1, 1), which has no scale in {action_space}, where some bounds are infinite: give "
+            "it finite ones (gymnasium.wrappers.TransformAction)"
         )
 
 
@@ -47,11 +56,18 @@ def require_outputs(name: str, forward: Forward, observation_space: Any, n_outpu
     except Exception as error:
         raise ConfigError(
             f"{name} does not take the environment's observations, of shape {observation_space.shape} "
-            f"(a batch of one: {batch.shape}): {error}"
+            f"(a batch of one: {batch.shape}): {error}{_hint(observation_space)}"
         ) from error
     if outputs.shape != (1, n_outputs):
         given = outputs.shape[1] if outputs.ndim == 2 else f"an array of shape {outputs.shape[1:]} as"
         raise ConfigError(f"{name} gives {given} outputs but {because}: its last layer must be {n_outputs}")
+
+
+def _hint(observation_space: Any) -> str:
+    """What helps where an observation is a single number."""
+    if observation_space.shape:
+        return ""
+    return f" ({observation_space} is one number: observations='flatten' makes a one-hot vector of it)"
 
 
 def checked_count(name: str, count: Any) -> int:

@@ -126,8 +126,8 @@ class Learner(ABC):
     in which the user left them.
     """
 
-    networks: Mapping[str, Any]
-    """The user's own networks, by name."""
+    networks: Any
+    """The user's own networks, a mapping by name."""
 
     @abstractmethod
     def forward(self, name: str, inputs: np.ndarray) -> np.ndarray:
@@ -185,6 +185,11 @@ class Learner(ABC):
     @learning_rate.setter
     @abstractmethod
     def learning_rate(self, value: float) -> None: ...
+
+    @property
+    def scheduled(self) -> tuple[str, ...]:
+        """The hyperparameters that schedules of the user's decide: the learning rate, or none (default)."""
+        return ()
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

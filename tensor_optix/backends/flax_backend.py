@@ -137,20 +137,22 @@ class FlaxLearner(Learner):
         Compiled once for each update, mode of the modules and shape of data and minibatches: make an ``Update`` once
         and keep it.
         """
-        epoch = self._epoch(update, stop)
-        columns = jax.device_put({name: np.asarray(column) for name, column in data.items()})
+        epoch = self._epoch(update, stop, is_single=len(rows) == 1)
+        columns = {name: np.asarray(column) for name, column in data.items()}
+        if not epoch.takes_host_arrays:
+            columns = jax.device_put(columns)
         tables = {name: np.broadcast_to(np.asarray(x, np.float32), rows.shape[:2]) for name, x in scalars.items()}
         settings = Settings(
             rates={name: np.float32(rate.factor(self._ratio)) for name, rate in self._rates.items()},
             max_grad_norm=np.float32(max_grad_norm), stop_limit=np.float32(stop.limit if stop else np.inf),
         )  # fmt: skip
-        progress, sums = self._started(update, int(rng.integers(2**31))), []
+        progress, reports = self._started(update, int(rng.integers(2**31))), []
         with nullcontext() if self._is_compiled else jax.disable_jit():
             for number, of_epoch in enumerate(rows.astype(np.int32)):
                 at = {name: table[number] for name, table in tables.items()}
-                progress, found = epoch(progress, columns, of_epoch, at, settings)
-                sums.append(found)
-        return self._finished(progress, sums)
+                progress, report = epoch.call(progress, columns, of_epoch, at, settings)
+                reports.append(report)
+        return self._finished(epoch, progress, reports)
 
     def loss_and_gradients(
         self, step: Step, data: Mapping[str, np.ndarray], scalars: Mapping[str, float]
@@ -171,7 +173,7 @@ class FlaxLearner(Learner):
         }
         return float(loss), gradients
 
-    def _epoch(self, update: Update, stop: EpochStop | None) -> Epoch:
+    def _epoch(self, update: Update, stop: EpochStop | None, *, is_single: bool) -> Epoch:
         metric = stop.metric if stop else None
         key = ("epoch", update.steps, tuple(update.targets.items()), metric, self._modules.mode)
 
@@ -179,7 +181,8 @@ class FlaxLearner(Learner):
             for step in update.steps:
                 self._optimizer_of(step)
             structure = self._modules.training
-            return compiled_epoch(update, structure, self._modules, self._optimizers, stop_metric=metric)
+            return compiled_epoch(update, structure, self._modules, self._optimizers, stop_metric=metric,
+                                  takes_host_arrays=is_single)  # fmt: skip
 
         compiled: Epoch = self._compile(key, build)
         return compiled
@@ -204,23 +207,23 @@ class FlaxLearner(Learner):
             is_over=self._not_over, losses=none, norms=none,
         )  # fmt: skip
 
-    def _finished(self, progress: Progress, sums: list[dict[str, Any]]) -> dict[str, float]:
+    def _finished(self, epoch: Epoch, progress: Progress, reports: list[Any]) -> dict[str, float]:
         """Hand weights and moments over, and report. Raises NonFiniteError where too many updates were skipped."""
         self._modules.write(progress.values)
         self._moments = progress.moments
-        counts = (progress.n_made, progress.n_skipped, progress.skipped_in_a_row, progress.n_epochs)
-        n_made, n_skipped, self._skipped_in_a_row, n_epochs = (int(count) for count in jax.device_get(counts))
+        counts, last = epoch.report(np.asarray(reports[-1]))
+        if counts["n_epochs"] < len(reports):
+            _, last = epoch.report(np.asarray(reports[counts["n_epochs"] - 1]))
+        self._skipped_in_a_row = counts["skipped_in_a_row"]
         if self._skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
             self._skipped_in_a_row = 0  # whoever goes on after this error has done something about it
             raise _too_many_skipped(progress)
-        last = {name: float(total) for name, total in jax.device_get(sums[n_epochs - 1]).items()}
         count = last.pop("count")
         means = {name: total / count for name, total in last.items()} if count else {}
-        return {**means, "n_updates": n_made, "skipped_updates": n_skipped}
+        return {**means, "n_updates": counts["n_made"], "skipped_updates": counts["n_skipped"]}
 
     @property
     def scheduled(self) -> tuple[str, ...]:
-        """The hyperparameters that schedules of the user's decide: the learning rate, or none."""
         return ("learning_rate",) if any(rate.is_scheduled for rate in self._rates.values()) else ()
 
     @property

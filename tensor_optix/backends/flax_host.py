@@ -43,15 +43,15 @@ def host_mlp(layers: list[Any]) -> HostMLP:
     dense: list[Dense] = []
     for layer in layers:
         if isinstance(layer, nnx.Linear):
-            bias = None if layer.bias is None else np.asarray(layer.bias.get_value())
-            dense.append(Dense(np.asarray(layer.kernel.get_value()), bias))
+            bias = None if layer.bias is None else np.asarray(layer.bias.get_raw_value())
+            dense.append(Dense(np.asarray(layer.kernel.get_raw_value()), bias))
         else:
             dense[-1] = dense[-1].followed_by(_ACTIVATIONS[layer])
     return HostMLP(dense)
 
 
 def _is_linear(layer: Any) -> bool:
-    return type(layer) is nnx.Linear and layer.kernel.get_value().dtype == jnp.float32
+    return type(layer) is nnx.Linear and layer.kernel.get_raw_value().dtype == jnp.float32
 
 
 def _is_activation(layer: Any) -> bool:

@@ -63,8 +63,30 @@ class Settings(NamedTuple):
     stop_limit: Any
 
 
-Epoch = Callable[[Progress, dict[str, Any], Any, dict[str, Any], Settings], tuple[Progress, dict[str, Any]]]
-"""(progress, data, rows [M, B], scalars by name [M], settings) -> (progress, sums of metrics, "count" among them)."""
+EpochCall = Callable[[Progress, dict[str, Any], Any, dict[str, Any], Settings], tuple[Progress, Any]]
+"""(progress, data, rows [M, B], scalars by name [M], settings) -> (progress, what ``Epoch.report`` reads)."""
+
+COUNTS = ("n_made", "n_skipped", "skipped_in_a_row", "n_epochs")
+
+
+@dataclass
+class Epoch:
+    """takes_host_arrays: data comes as NumPy arrays, which a single call takes faster than JAX's own (several calls
+    would copy them again and again). Always the same way: to JAX they are two programs.
+    metrics: names of what is summed over the updates of an epoch, "count" among them; known once it has run.
+    """
+
+    call: EpochCall
+    takes_host_arrays: bool
+    metrics: tuple[str, ...] = ()
+
+    def report(self, numbers: Any) -> tuple[dict[str, int], dict[str, float]]:
+        """COUNTS and the sums. All numbers come to the host as one array: each array costs as much as a small step."""
+        counts, sums = numbers[: len(COUNTS)], numbers[len(COUNTS) :]
+        return (
+            {name: int(count) for name, count in zip(COUNTS, counts, strict=True)},
+            {name: float(total) for name, total in zip(self.metrics, sums, strict=True)},
+        )
 
 
 def compiled_epoch(
@@ -74,6 +96,7 @@ def compiled_epoch(
     optimizers: Mapping[str, Optimized],
     *,
     stop_metric: str | None,
+    takes_host_arrays: bool = False,
 ) -> Epoch:
     """One pass over the rows. A run that is over passes through unchanged, as after a fifth skip in a row.
 
@@ -83,7 +106,7 @@ def compiled_epoch(
 
     def epoch(
         before: Progress, data: dict[str, Any], rows: Any, scalars: dict[str, Any], settings: Settings
-    ) -> tuple[Progress, dict[str, Any]]:
+    ) -> tuple[Progress, Any]:
         def goes_on(carry: tuple[Any, Progress, Any]) -> Any:
             number, progress, _ = carry
             return (number < rows.shape[0]) & ~progress.is_over
@@ -103,10 +126,14 @@ def compiled_epoch(
         is_over = after.is_over
         if stop_metric is not None:
             is_over |= sums[stop_metric] > settings.stop_limit * sums["count"]
-        return after._replace(n_epochs=before.n_epochs + ~before.is_over, is_over=is_over), sums
+        after = after._replace(n_epochs=before.n_epochs + ~before.is_over, is_over=is_over)
+        made.metrics = tuple(sorted(sums))  # at every tracing the same
+        counts = [after.n_made, after.n_skipped, after.skipped_in_a_row, after.n_epochs]
+        numbers = [*counts, *(sums[name] for name in made.metrics)]
+        return after, jnp.stack([jnp.asarray(number, jnp.float32) for number in numbers])
 
-    compiled: Epoch = jax.jit(epoch)
-    return compiled
+    made = Epoch(jax.jit(epoch), takes_host_arrays)
+    return made
 
 
 class _Attempt:

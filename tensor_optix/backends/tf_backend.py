@@ -218,7 +218,6 @@ class TFLearner(Learner):
 
     @property
     def scheduled(self) -> tuple[str, ...]:
-        """The hyperparameters that schedules of the user's decide: the learning rate, or none."""
         follow = [not isinstance(o.learning_rate, keras.Variable) for o in self.optimizers.values()]
         return ("learning_rate",) if any(follow) else ()
 

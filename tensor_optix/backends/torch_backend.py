@@ -24,7 +24,7 @@ from tensor_optix.backends.torch_modules import (
     refuse_recurrent,
     require_device,
 )
-from tensor_optix.backends.torch_updates import Updates
+from tensor_optix.backends.torch_updates import Roles, Updates
 from tensor_optix.errors import ArchitectureMismatch, ConfigError
 
 
@@ -108,6 +108,7 @@ class TorchLearner(Learner):
         self.device = torch.device(device)
         self._hosts: dict[str, tuple[tuple[int, ...], HostMLP]] = {}
         self._skipped_in_a_row = 0
+        self._roles: Roles | None = None
         require_device(self.networks, self.device)
         self._dtype = common_dtype(self.networks)
         self._require_trained()
@@ -176,12 +177,11 @@ class TorchLearner(Learner):
         rng: np.random.Generator,
         stop: EpochStop | None = None,
     ) -> dict[str, float]:
-        updates = Updates(update, self.networks, self.optimizers, OPS, skipped_before=self._skipped_in_a_row)
+        self._roles = Roles.fitting(self._roles, update, self.networks, self.optimizers)
+        updates = Updates(self._roles, self.networks, OPS, skipped_before=self._skipped_in_a_row)
         tensors, n_minibatches = self._tensors(data), rows.shape[1]
-        trained = {name for step in update.steps for name in step.trains}
-        constants = [module for name, module in self.networks.items() if name not in trained]
         means: dict[str, float] = {}
-        with self._module_randomness(int(rng.integers(2**63))), evaluation_mode(constants):
+        with self._module_randomness(int(rng.integers(2**63))), evaluation_mode(self._roles.constants):
             try:
                 for number, epoch in enumerate(rows):
                     batches = zip(
@@ -265,6 +265,7 @@ class TorchLearner(Learner):
     def release(self) -> None:
         """From CUDA everything moves to the CPU, where it still works."""
         self._hosts.clear()
+        self._roles = None
         if self.device.type != "cuda":
             return
         self.device = torch.device("cpu")

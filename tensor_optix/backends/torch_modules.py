@@ -56,6 +56,17 @@ def parameters_of(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
     return list(dict.fromkeys(parameter for module in modules for parameter in module.parameters()))
 
 
+def held_tensors(module: nn.Module) -> list[Tensor | None]:
+    """Parameters and buffers of all submodules, by the dictionaries that hold them: many times faster than asking
+    ``parameters()`` and ``buffers()``, which name and compare them.
+    """
+    found = [*module._parameters.values(), *module._buffers.values()]
+    for child in module._modules.values():
+        if child is not None:
+            found += held_tensors(child)
+    return found
+
+
 def network_state(networks: Mapping[str, nn.Module]) -> NetworkState:
     """Copies of all parameters and persistent buffers."""
     return {
@@ -129,6 +140,6 @@ def _parameters_by(networks: Mapping[str, nn.Module], attribute: str) -> str:
 
 
 def target_of(module: nn.Module) -> nn.Module:
-    """A copy that nobody trains: it follows ``module`` as the target of an update."""
+    """A copy that nobody trains: it follows ``module`` as the target of an update, and computes as when evaluated."""
     target: nn.Module = copy.deepcopy(module)
-    return target.requires_grad_(False)
+    return target.requires_grad_(False).eval()

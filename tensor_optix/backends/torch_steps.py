@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -32,6 +33,54 @@ class PlainStep:
         self._optimizer.zero_grad()
 
 
+class FusedAdamStep:
+    """Adam or AdamW by PyTorch's fused kernel over the user's own tensors: for a run's first update, before flat
+    buffers pay (runs of a single update are made of nothing else). It needs the moments of an earlier run.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+        self._parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+
+    @classmethod
+    def over(cls, optimizer: torch.optim.Optimizer) -> FusedAdamStep | None:
+        """None where it would not be the optimizer's own step."""
+        is_watched = "step" in vars(optimizer)  # a scheduler counts the calls
+        if is_watched or not (_is_plain_adam(optimizer) and _fused_adam_works()):
+            return None
+        step = cls(optimizer)
+        return step if all("exp_avg" in optimizer.state.get(p, ()) for p in step._parameters) else None
+
+    def zero_grad(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def clip(self, max_norm: float) -> float:
+        """Clip all gradients to ``max_norm``; returns their global norm before."""
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))) if gradients else 0.0
+        if norm > max_norm:
+            torch._foreach_mul_(gradients, max_norm / (norm + 1e-6))
+        return norm
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        for group in self._optimizer.param_groups:
+            reached = [p for p in group["params"] if p.grad is not None]
+            if not reached:
+                continue
+            states = [self._optimizer.state[p] for p in reached]
+            steps = [state["step"] for state in states]
+            torch._foreach_add_(steps, 1)
+            _fused_update(group)(
+                reached, [p.grad for p in reached], [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states], [], steps,
+            )  # fmt: skip
+
+    def finish(self) -> None:
+        self.zero_grad()
+
+
 class FlatAdamStep:
     """Adam or AdamW on flat buffers: one kernel for all parameters of a group instead of a dozen for each.
 
@@ -53,7 +102,9 @@ class FlatAdamStep:
     @classmethod
     def bound_to(cls, optimizer: torch.optim.Optimizer) -> FlatAdamStep | None:
         """None where the flat step would not be the optimizer's own step."""
-        return cls(optimizer) if _is_plain_adam(optimizer) and _fused_adam_works() else None
+        reached = all(p.grad is not None for group in optimizer.param_groups for p in group["params"]
+                      if p.requires_grad)  # fmt: skip
+        return cls(optimizer) if reached and _is_plain_adam(optimizer) and _fused_adam_works() else None
 
     def zero_grad(self) -> None:
         self._gradient.zero_()
@@ -73,7 +124,7 @@ class FlatAdamStep:
             segment.release()
 
 
-OptimizerStep = PlainStep | FlatAdamStep
+OptimizerStep = PlainStep | FusedAdamStep | FlatAdamStep
 
 
 class _FlatSegment:
@@ -90,13 +141,8 @@ class _FlatSegment:
         self._views = list(zip(*(_views(flat, parameters) for flat in flats), strict=True))
         for parameter, (data, _, _), grad in zip(parameters, self._views, _views(gradient, parameters), strict=True):
             parameter.data, parameter.grad = data, grad
-        update = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
         weight, mean, square = flats
-        self._update = partial(
-            update, [weight], [gradient], [mean], [square], [], [self._step],
-            lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1],
-            weight_decay=group["weight_decay"], eps=group["eps"], amsgrad=False, maximize=False,
-        )  # fmt: skip
+        self._update = partial(_fused_update(group), [weight], [gradient], [mean], [square], [], [self._step])
 
     @torch.no_grad()
     def apply(self) -> None:
@@ -122,6 +168,15 @@ def optimizer_like(optimizer: torch.optim.Optimizer, parameters: list[nn.Paramet
     known = optimizer.defaults if takes_all else signature  # AdamW keeps defaults that it does not take
     chosen = {name: settings[name] for name in optimizer.defaults if name in known}
     return type(optimizer)(parameters, **chosen)
+
+
+def _fused_update(group: dict[str, Any]) -> Callable[..., None]:
+    """The kernel with the settings of a group: (weights, gradients, means, squares, [], steps)."""
+    return partial(
+        torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_,
+        lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1],
+        weight_decay=group["weight_decay"], eps=group["eps"], amsgrad=False, maximize=False,
+    )  # fmt: skip
 
 
 def _views(flat: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
@@ -151,7 +206,7 @@ def _is_plain_adam(optimizer: torch.optim.Optimizer) -> bool:
     )  # fmt: skip
     dense = all(
         p.device.type == "cpu" and p.dtype == torch.float32 and p.layout == torch.strided and p.numel()
-        and p.grad is not None and p.grad.layout == torch.strided
+        and (p.grad is None or p.grad.layout == torch.strided)
         for p in parameters
     )  # fmt: skip
     without_aliases = len({p.data_ptr() for p in parameters}) == len(parameters)

@@ -9,12 +9,43 @@ import torch
 from torch import Tensor, nn
 
 from tensor_optix.backends.base import Batch, Ops, Scalars, Step, Update
-from tensor_optix.backends.torch_modules import named_tensors, parameters_of
-from tensor_optix.backends.torch_steps import FlatAdamStep, OptimizerStep, PlainStep
+from tensor_optix.backends.torch_modules import held_tensors, named_tensors, parameters_of
+from tensor_optix.backends.torch_steps import FlatAdamStep, FusedAdamStep, OptimizerStep, PlainStep
 from tensor_optix.errors import ConfigError, NonFiniteError
 
 MAX_SKIPPED_IN_A_ROW = 5
 """So many updates in a row whose loss or gradient is not finite are no accident."""
+
+
+class Roles:
+    """Which tensors an update trains, leaves constant, moves and restores.
+
+    Finding that out costs as much as a small update, so ``fitting`` makes it anew only where something changed: a
+    module, parameter or buffer that is another one, or a parameter that is frozen or held by another optimizer now.
+    """
+
+    def __init__(
+        self, update: Update, networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+    ) -> None:
+        self._update, self._identity = update, _Identity(networks, optimizers)
+        self.parts = [_Part(step, optimizers[step.optimizer], networks) for step in update.steps]
+        self.targets = [_Target(networks[name], networks[source]) for name, source in update.targets.items()]
+        self.buffers = list(dict.fromkeys(buffer for module in networks.values() for buffer in module.buffers()))
+        trained = {name for step in update.steps for name in step.trains}
+        self.constants = [module for name, module in networks.items() if name not in trained]
+
+    @classmethod
+    def fitting(
+        cls,
+        known: Roles | None,
+        update: Update,
+        networks: Mapping[str, nn.Module],
+        optimizers: Mapping[str, torch.optim.Optimizer],
+    ) -> Roles:
+        """``known``, if that is what it would be anew."""
+        if known is not None and known._update is update and known._identity.fits(networks, optimizers):
+            return known
+        return cls(update, networks, optimizers)
 
 
 class Updates:
@@ -25,19 +56,13 @@ class Updates:
     """
 
     def __init__(
-        self,
-        update: Update,
-        networks: Mapping[str, nn.Module],
-        optimizers: Mapping[str, torch.optim.Optimizer],
-        ops: Ops,
-        *,
-        skipped_before: int = 0,
+        self, roles: Roles, networks: Mapping[str, nn.Module], ops: Ops, *, skipped_before: int = 0
     ) -> None:
         self._networks, self._ops = networks, ops
-        self._parts = [_Part(step, optimizers[step.optimizer], networks) for step in update.steps]
+        self._parts, self._targets, self._buffers = roles.parts, roles.targets, roles.buffers
         self._focused: _Part | None = None
-        self._targets = [_Target(networks[name], networks[source]) for name, source in update.targets.items()]
-        self._buffers = list(dict.fromkeys(buffer for module in networks.values() for buffer in module.buffers()))
+        for part in self._parts:
+            part.start()
         self.n_made, self.n_skipped, self.skipped_in_a_row = 0, 0, skipped_before
 
     def attempt(self, batch: Batch, scalars: Scalars, max_grad_norm: float) -> dict[str, Tensor]:
@@ -103,6 +128,24 @@ class Updates:
             )
 
 
+class _Identity:
+    """The very tensors of networks and optimizers, and which parameters are trained. (It keeps them, so that no
+    other object can get the identity of one that is gone.)
+    """
+
+    def __init__(
+        self, networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+    ) -> None:
+        self._kept = _tensors_of(networks, optimizers)
+        self._ids = _marks(self._kept)
+
+    def fits(
+        self, networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+    ) -> bool:
+        """True where they are the same ones."""
+        return _marks(_tensors_of(networks, optimizers)) == self._ids
+
+
 class _Part:
     """One step of the update, with its optimizer, and what its last loss and gradient were."""
 
@@ -123,9 +166,13 @@ class _Part:
         self.stepper: OptimizerStep = PlainStep(optimizer)
         self.loss_value = self.norm = 0.0
 
+    def start(self) -> None:
+        """Another run begins."""
+        self.stepper = FusedAdamStep.over(self.optimizer) or PlainStep(self.optimizer)
+
     def bind(self) -> None:
         """Step on flat buffers from now on, where that gives the same."""
-        if isinstance(self.stepper, PlainStep):
+        if not isinstance(self.stepper, FlatAdamStep):
             self.stepper = FlatAdamStep.bound_to(self.optimizer) or self.stepper
 
 
@@ -148,3 +195,20 @@ class _Target:
             torch._foreach_lerp_([target for target, _ in self._real], [source for _, source in self._real], tau)
         for target, source in self._counts:
             target.copy_(source)
+
+
+def _tensors_of(
+    networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> list[Tensor | None]:
+    """All of them in order, None between two networks or groups."""
+    found: list[Tensor | None] = []
+    for module in networks.values():
+        found += [*held_tensors(module), None]
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            found += [*group["params"], None]
+    return found
+
+
+def _marks(tensors: list[Tensor | None]) -> list[tuple[int, bool]]:
+    return [(id(tensor), tensor is not None and tensor.requires_grad) for tensor in tensors]

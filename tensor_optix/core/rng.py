@@ -52,8 +52,8 @@ class RandomStreams:
         return {"seed": self.seed, "streams": positions}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue every stream where ``state_dict`` saw it."""
-        self.seed = state["seed"]
+        """Continue every stream where ``state_dict`` saw it. Raises ConfigError for a seed that none can have."""
+        self.seed = checked_seed(state["seed"])
         for name, position in state["streams"].items():
             self.stream(name).bit_generator.state = position
 

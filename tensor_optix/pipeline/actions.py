@@ -69,7 +69,7 @@ def _box(space: Box) -> ToEnvAction:
 
 def _unit_box(space: Box) -> ToEnvAction:
     low, high = space.low, space.high
-    half_width, middle = (high - low) / 2, (high + low) / 2
+    half_width, middle = high / 2 - low / 2, high / 2 + low / 2  # the difference of the largest floats overflows
     as_box = _box(space)
 
     def convert(action: Any) -> np.ndarray:

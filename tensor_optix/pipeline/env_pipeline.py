@@ -99,6 +99,16 @@ class EnvPipeline(BasePipeline):
         return step_limit(self._runner().env)
 
     @property
+    def reward_threshold(self) -> float | None:
+        spec = self._runner().env.spec
+        threshold = None if spec is None else spec.reward_threshold
+        return None if threshold is None else float(threshold)
+
+    @property
+    def window_steps(self) -> int:
+        return self.window_size * self.n_envs
+
+    @property
     def description(self) -> str:
         return env_name(self._runner().env) + (f" x {self.n_envs}" if self.n_envs > 1 else "")
 

@@ -26,6 +26,14 @@ def test_one_large_window_is_remembered_for_a_while_and_then_forgotten():
     assert settled(KLRate(), [0.1] + 20 * [0.01]).kl == pytest.approx(TARGET, rel=1e-3)
 
 
+@pytest.mark.parametrize("kl", [np.inf, np.nan, 1e38])
+def test_a_divergence_that_overflowed_is_forgotten_too(kl):
+    after = settled(KLRate(), [kl])
+    assert np.isfinite(after.kl)
+    assert after.factor < 1
+    assert settled(after, 10 * [TARGET]).kl == pytest.approx(TARGET, rel=0.02)
+
+
 def test_the_factor_is_bounded_and_comes_back():
     low = settled(KLRate(), 100 * [1.0])
     assert low.factor == pytest.approx(MIN_FACTOR)

@@ -17,7 +17,7 @@ from tensor_optix.core.hyperparams import LinearSchedule  # noqa: E402
 from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer  # noqa: E402
 from tensor_optix.core.state import join_state, split_state  # noqa: E402
 from tensor_optix.core.types import EpisodeData, HyperparamSet  # noqa: E402
-from tensor_optix.errors import ArchitectureMismatch, ConfigError  # noqa: E402
+from tensor_optix.errors import ArchitectureMismatch, ConfigError, NonFiniteError  # noqa: E402
 from tensor_optix.storage.archive import read_archive, save_archive  # noqa: E402
 from tensor_optix.storage.file_system import FileSystem  # noqa: E402
 from tensor_optix.testing.check_agent import check_agent  # noqa: E402
@@ -344,6 +344,24 @@ def test_statistics_that_lie_change_no_weights(name):
     before = copy.deepcopy(split_state(agent.state_dict()))
     with pytest.raises(ValueError, match="zip"):
         agent.load_state_dict(state)
+    after = split_state(agent.state_dict())
+    assert after[0] == before[0]
+    for key, array in before[1].items():
+        np.testing.assert_array_equal(after[1][key], array)
+
+
+@ALL
+def test_a_window_that_is_not_whole_changes_nothing(name):
+    agent = make(name)
+    good = window(agent)
+    before = copy.deepcopy(split_state(agent.state_dict()))
+    with pytest.raises(NonFiniteError):
+        agent.learn(replace(good, rewards=[float("nan"), *good.rewards[1:]]))
+    with pytest.raises(ConfigError):
+        agent.learn(replace(good, actions=good.actions[1:]))
+    if name not in CONTINUOUS:
+        with pytest.raises(ConfigError, match=r"actions\[0\]"):
+            agent.learn(replace(good, actions=good.actions + 7))
     after = split_state(agent.state_dict())
     assert after[0] == before[0]
     for key, array in before[1].items():

@@ -88,6 +88,14 @@ def test_spaces_that_do_not_fit_are_explained(observations, actions, message):
         make("gaussian ppo").check_spaces(observations, actions)
 
 
+def test_a_box_to_which_the_unit_box_cannot_be_scaled_is_refused():
+    half_open = gym.spaces.Box(np.float32([0.0, 0.0]), np.float32([np.inf, 1.0]))
+    with pytest.raises(ConfigError, match="some bounds are infinite"):
+        make("gaussian ppo").check_spaces(box(4), half_open)
+    make("gaussian ppo").check_spaces(box(4), gym.spaces.Box(-np.inf, np.inf, (2,)))
+    make("gaussian ppo").check_spaces(box(4), gym.spaces.Box(0.0, 3e38, (2,)))
+
+
 def test_an_actor_without_deviations_is_refused():
     actor, critic = mlp(4, 2), mlp(4, 1)
     agent = TorchGaussianPPOAgent(actor, critic, adam(actor, critic), 2, HyperparamSet({}), device="cpu")

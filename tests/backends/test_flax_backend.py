@@ -168,7 +168,7 @@ def reference_run(networks, transformation):
 
 
 def n_compiled(made):
-    return sum(program._cache_size() for key, program in made._compiled.items() if key[0] == "epoch")
+    return sum(program.call._cache_size() for key, program in made._compiled.items() if key[0] == "epoch")
 
 
 # -- training ---------------------------------------------------------------------------------------------------------

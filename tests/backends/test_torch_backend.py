@@ -184,6 +184,33 @@ def test_without_the_fused_kernel_the_plain_path_gives_the_same(monkeypatch):
     assert max_difference(networks, plain) < 2e-6
 
 
+@pytest.mark.parametrize("make_optimizer", [adam, adamw, two_groups, sgd])
+def test_runs_of_a_single_update_are_what_plain_torch_does(make_optimizer):
+    networks, reference = actor_critic(), actor_critic()
+    optimizer, reference_optimizer = make_optimizer(networks), make_optimizer(reference)
+    learner = learner_of(networks, optimizer)
+    for _ in range(6):
+        run_once(learner)
+        step_once(reference, reference_optimizer)
+    assert max_difference(networks, reference) < 2e-6
+    for p, q in zip(unique_parameters(networks), unique_parameters(reference), strict=True):
+        for kind, moment in reference_optimizer.state[q].items():
+            torch.testing.assert_close(optimizer.state[p][kind], moment, rtol=1e-4, atol=1e-6)
+
+
+def run_once(learner):
+    return learner.run(ppo_update(), window(), np.arange(96).reshape(1, 1, 96), SCALARS, max_grad_norm=0.5,
+                       rng=np.random.default_rng(0))  # fmt: skip
+
+
+def step_once(networks, optimizer):
+    tensors = {name: torch.from_numpy(column) for name, column in window().items()}
+    optimizer.zero_grad()
+    ppo_loss(TorchOps(), networks, tensors, SCALARS)[0].backward()
+    nn.utils.clip_grad_norm_(unique_parameters(networks), 0.5)
+    optimizer.step()
+
+
 def test_metrics_are_means_over_the_last_epoch():
     networks = actor_critic()
     calls = []

@@ -136,6 +136,27 @@ def test_what_the_user_froze_stays_frozen():
     assert difference(before["critic1"], networks["critic1"]) > 0
 
 
+def test_what_the_user_freezes_between_two_runs_stays_frozen():
+    learner = sac_learner()
+    run(learner)
+    layer = learner.networks["critic1"][0].requires_grad_(False)
+    before = layer.weight.clone()
+    run(learner)
+    assert not layer.weight.requires_grad
+    assert torch.equal(layer.weight, before)
+
+
+def test_a_target_follows_a_layer_that_was_exchanged_between_two_runs():
+    learner = sac_learner()
+    run(learner)
+    for name in ("critic1", "target1"):
+        learner.networks[name][2] = nn.Linear(16, 1)
+    learner.networks["target1"].requires_grad_(False)
+    before = copies(learner)["target1"]
+    run(learner)
+    assert not torch.equal(learner.networks["target1"][2].weight, before[2].weight)
+
+
 def test_metrics_and_gradient_norms_of_every_step_are_told():
     metrics = run(sac_learner())
     assert {"critic_loss", "actor_loss", "alpha_loss", "alpha"} <= set(metrics)
@@ -230,6 +251,7 @@ def test_running_statistics_of_a_target_follow_and_are_not_its_own():
         values = networks["q"](batch["observation"]) - networks["q_target"](batch["next_observation"]).detach()
         return (values**2).mean(), {}
 
+    learner.networks["q_target"].train()
     run(learner, Update((Step(loss, "optimizer", ("q",)),), {"q_target": "q"}), scalars={"tau": 1.0})
     assert modes == [(True, False)] * 3
     assert torch.equal(q[1].running_mean, learner.networks["q_target"][1].running_mean)

@@ -28,6 +28,12 @@ def test_unit_box_actions_are_scaled_to_the_bounds_and_never_leave_them():
     assert space.contains(convert(-np.ones(200)))
 
 
+def test_the_widest_bounds_do_not_overflow():
+    largest = np.finfo(np.float32).max
+    convert = action_converter(Box(-largest, largest, (2,), np.float32), in_unit_box=True)
+    np.testing.assert_array_equal(convert(np.array([0.0, 0.5])), np.float32([0.0, largest / 2]))
+
+
 def test_an_unbounded_box_gets_the_action_as_it_is_in_an_array_of_its_own():
     action = np.array([3.0], np.float32)
     env_action = action_converter(Box(-np.inf, np.inf, (1,), np.float32), in_unit_box=True)(action)

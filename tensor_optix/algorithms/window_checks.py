@@ -1,0 +1,80 @@
+"""Is a window whole, before an agent learns from it? (Those of our pipelines are; one built by hand may not be.)"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.core.types import EpisodeData
+from tensor_optix.errors import ConfigError, NonFiniteError
+
+
+def require_sound(window: EpisodeData) -> None:
+    """Raise ConfigError unless all columns have one length and the segments part the rows; NonFiniteError for NaN.
+
+    Found out later, half of the update would be made, and a replay would hold the broken rows for good.
+    """
+    _require_equal_lengths(window)
+    _require_segments(window)
+    for name, column in (("rewards", window.rewards), ("observations", window.observations)):
+        _require_finite(name, column)
+    for row, observation in window.final_observations.items():
+        _require_finite(f"final_observations[{row}]", observation)
+
+
+def action_indices(actions: Any, n_actions: int) -> np.ndarray:
+    """Actions of a window as int64 [T]. Raises ConfigError for one that is not 0, 1, ..., n_actions - 1.
+
+    (Every framework does something else with another number: an error, NaN, or a wrong update without a word.)
+    """
+    given = np.asarray(actions).reshape(-1)
+    numbers = given.astype(np.float64) if given.dtype.kind in "iubf" else np.full(given.shape, np.nan)
+    is_right = (numbers >= 0) & (numbers < n_actions) & (np.trunc(numbers) == numbers)
+    if not is_right.all():
+        row = int(is_right.argmin())
+        raise ConfigError(
+            f"actions of this agent are the whole numbers from 0 to {n_actions - 1}, got {given[row]} at "
+            f"actions[{row}] (where an environment's start elsewhere, its pipeline adds the start)"
+        )
+    return given.astype(np.int64)
+
+
+def _require_equal_lengths(window: EpisodeData) -> None:
+    columns = {
+        "rewards": window.rewards,
+        "observations": window.observations,
+        "actions": window.actions,
+        "terminated": window.terminated,
+        "truncated": window.truncated,
+        **{f"extras[{name!r}]": column for name, column in window.extras.items()},
+    }
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ConfigError(f"the columns of a window must be equally long, got {lengths}")
+
+
+def _require_segments(window: EpisodeData) -> None:
+    stop = 0
+    for start, end in window.row_ranges:
+        if start != stop or end < start:
+            break
+        stop = end
+    else:
+        if stop == window.length:
+            return
+    raise ConfigError(
+        f"segments must part the {window.length} rows of a window without a gap, (0, m), (m, n), ..., "
+        f"got {window.segments}"
+    )
+
+
+def _require_finite(name: str, column: Any) -> None:
+    numbers = np.asarray(column)
+    if numbers.dtype.kind != "f" or np.isfinite(numbers).all():
+        return
+    first = tuple(int(axis[0]) for axis in np.nonzero(~np.isfinite(numbers)))
+    raise NonFiniteError(
+        f"a window to learn from must hold finite numbers, got {numbers[first]} at {name}{list(first)}: "
+        "repair it, or leave its env episode out"
+    )
