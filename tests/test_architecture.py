@@ -25,12 +25,14 @@ ALLOWED = {
     "exploration": {"exploration", "core", "storage"},
     "callbacks": {"callbacks", "core", "storage"},
     "testing": {"testing", "core", "storage", "pipeline"},
-    "optimizer": {"core", "storage", "optimizers"},
+    "optimizer": {"core", "storage", "optimizers", "factory_mode"},
+    "factory_mode": {"core", "storage", "optimizers", "orchestrator"},
     "search": {"search", "core", "storage", "optimizer"},
     "orchestrator": {"core", "storage", "search"},
     "export": {"export", "algorithms", "backends", "core", "storage", "quick"},
-    "quick": {"core", "storage", "optimizers", "pipeline", "algorithms", "backends", "callbacks", "optimizer"},
-    "cli": {"cli", "core", "storage", "callbacks", "quick", "optimizer", "pipeline"},
+    "quick": {"quick", "core", "storage", "optimizers", "pipeline", "algorithms", "backends", "callbacks", "optimizer",
+              "orchestrator"},
+    "cli": {"cli", "core", "storage", "callbacks", "quick", "optimizer", "pipeline", "export"},
 }
 EVERYONES = {"errors", "_about", "_lazy"}
 

@@ -40,7 +40,9 @@ class UpdateGraph:
     ) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:
         """Returns whether the update was made (bool), its metrics, and the sums of losses and of gradient norms."""
         before = [tf.identity(variable.value) for variable in self._buffers]
-        losses, norms, work = [], [], []
+        losses: list[Tensor] = []
+        norms: list[Tensor] = []
+        work = []
         metrics: dict[str, Tensor] = {}
         for step, norm_name in zip(self._update.steps, self.norm_names, strict=True):
             loss, found, pairs, norm = self._differentiated(step, batch, scalars)
