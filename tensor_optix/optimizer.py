@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,29 +18,37 @@ from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.callbacks import CallbackList, LoopCallback, ToleratedErrors
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.convergence_choice import rule_for
+from tensor_optix.core.convergence_choice import rule_for, validation_rule_for
 from tensor_optix.core.cooling import can_be_cooled
 from tensor_optix.core.evaluators import ReturnEvaluator
 from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.core.loop_controller import LoopController
 from tensor_optix.core.loop_parts import LoopParts
-from tensor_optix.core.reporting import LineReporter, Reporter
+from tensor_optix.core.outside_scores import ScoreFn
+from tensor_optix.core.reporting import LineReporter, LogFileReporter, Reporter, Reporters
 from tensor_optix.core.resume import fingerprint, resumable_run, resume_level
 from tensor_optix.core.rng import RandomStreams, checked_seed, fresh_seed
 from tensor_optix.core.run_files import RunFiles
 from tensor_optix.core.types import HyperparamSet, LoopState, PolicySnapshot, RunResult
 from tensor_optix.errors import ConfigError
-from tensor_optix.optimizers.no_tuning import NoTuning
-from tensor_optix.storage import RunDirectory, new_run_id
+from tensor_optix.factory_mode import AgentFactory, Factories, PipelineFactory, Search, SearchStopped
+from tensor_optix.optimizers.spsa_optimizer import SPSAOptimizer
+from tensor_optix.storage import FileSystem, RunDirectory, new_run_id
 
 
 class RLOptimizer:
     """Trains an agent until nothing more is to be gained, and leaves the best policy in it.
 
-    agent: a BaseAgent, or any object with its six methods.
+    agent: a BaseAgent, or any object with its six methods. Or, to search hyperparameters first:
+    agent_factory, pipeline_factory: hyperparameters -> a new agent, () -> a new pipeline. With ``param_space`` (see
+        TrialOrchestrator) ``run`` begins with ``n_trials`` short runs, each ``trial_steps_fraction`` of the budget,
+        and goes on with the winner's hyperparameters; without it, the factory gets {}. trial_agent_factory: for the
+        trials only. val_pipeline_factory: () -> held-out data, for the trials and the final run.
     pipeline: where experience comes from; the agent is attached to it.
     evaluator: scores policies (default: mean return of finished env episodes).
-    optimizer: tunes hyperparameters while training goes on (default: none does).
+    optimizer: tunes hyperparameters while training goes on (default: SPSAOptimizer; NoTuning() leaves them alone).
+    val_pipeline: held-out data: the agent acts there and never learns; what policies are chosen by from then on.
+    checkpoint_score_fn: (agent) -> score; policies are chosen by it instead of by any score of the loop's own.
     callbacks: LoopCallback objects; more with ``add_callback``. tolerate_callback_errors: log and count their errors
         instead of ending the run; a hook that fails three times in a row is not called again.
     checkpoint_dir: parent directory; this run writes to ``<checkpoint_dir>/<run_id>/``, other runs are never read.
@@ -50,7 +58,8 @@ class RLOptimizer:
     resume: True continues the newest unfinished run below checkpoint_dir that was made with the same parts; a path
         continues that run. It goes on where its last commit was, bit for bit where every part gives its state.
     seed: root of all randomness of the run (default: drawn, and recorded in the result).
-    verbose: print a line at every evaluation point. reporters: other ways to be told what happens.
+    verbose: print a line at every evaluation point. verbose_log_file: add these lines to a file.
+    reporters: other ways to be told what happens.
     details: JSON values to record with the run (for example how to build its networks again).
     settings: the fields of LoopConfig (max_episodes, max_steps, max_time, dormant_threshold, ...).
 
@@ -64,6 +73,8 @@ class RLOptimizer:
         evaluator: BaseEvaluator | None = None,
         optimizer: BaseOptimizer | None = None,
         *,
+        val_pipeline: BasePipeline | None = None,
+        checkpoint_score_fn: ScoreFn | None = None,
         callbacks: Iterable[LoopCallback] | None = None,
         tolerate_callback_errors: bool = False,
         checkpoint_dir: str | Path = "./checkpoints",
@@ -72,19 +83,84 @@ class RLOptimizer:
         seed: int | None = None,
         resume: bool | str | Path = False,
         verbose: bool = False,
+        verbose_log_file: str | Path | None = None,
         reporters: Iterable[Reporter] = (),
         details: dict[str, Any] | None = None,
+        agent_factory: AgentFactory | None = None,
+        pipeline_factory: PipelineFactory | None = None,
+        param_space: Mapping[str, tuple[Any, ...]] | None = None,
+        n_trials: int = 20,
+        trial_steps_fraction: float = 0.15,
+        val_pipeline_factory: PipelineFactory | None = None,
+        trial_agent_factory: AgentFactory | None = None,
         **settings: Any,
+    ) -> None:
+        self._search: Search | None = None
+        self._loop: LoopController | None = None
+        self._late_callbacks: list[LoopCallback] = []
+        self._is_stopped = False
+        self._given: dict[str, Any] = {
+            "evaluator": evaluator, "optimizer": optimizer, "val_pipeline": val_pipeline,
+            "checkpoint_score_fn": checkpoint_score_fn, "callbacks": callbacks,
+            "tolerate_callback_errors": tolerate_callback_errors, "checkpoint_dir": checkpoint_dir,
+            "max_snapshots": max_snapshots, "registry": registry, "seed": seed, "resume": resume, "verbose": verbose,
+            "verbose_log_file": verbose_log_file,
+            "reporters": reporters, "details": details, "settings": settings,
+        }  # fmt: skip
+        if agent_factory is None:
+            if pipeline_factory is not None or param_space is not None:
+                raise ConfigError("pipeline_factory and param_space need an agent_factory")
+            self._assemble(agent, pipeline, **self._given)
+            return
+        if agent is not None or (pipeline_factory is None) == (pipeline is None):
+            raise ConfigError(
+                "with an agent_factory give no agent, and either a pipeline_factory or, where nothing is searched, "
+                "a pipeline"
+            )
+        if param_space is not None and pipeline_factory is None:
+            raise ConfigError("param_space needs a pipeline_factory: every trial has a pipeline of its own")
+        LoopConfig.from_settings(settings)  # a mistake is told now
+        self._factories = Factories(
+            agent_factory, pipeline_factory or (lambda: _given_pipeline(pipeline)), param_space, n_trials,
+            trial_steps_fraction, val_pipeline_factory, trial_agent_factory,
+        )  # fmt: skip
+        self._search = Search(self._factories)
+
+    def _assemble(
+        self,
+        agent: Any,
+        pipeline: BasePipeline | None,
+        *,
+        evaluator: BaseEvaluator | None,
+        optimizer: BaseOptimizer | None,
+        val_pipeline: BasePipeline | None,
+        checkpoint_score_fn: ScoreFn | None,
+        callbacks: Iterable[LoopCallback] | None,
+        tolerate_callback_errors: bool,
+        checkpoint_dir: str | Path,
+        max_snapshots: int,
+        registry: CheckpointRegistry | None,
+        seed: int | None,
+        resume: bool | str | Path,
+        verbose: bool,
+        verbose_log_file: str | Path | None,
+        reporters: Iterable[Reporter],
+        details: dict[str, Any] | None,
+        settings: dict[str, Any],
     ) -> None:
         if agent is None or pipeline is None:
             raise ConfigError(f"RLOptimizer needs {'an agent' if agent is None else 'a pipeline'}")
         if not isinstance(pipeline, BasePipeline):
             raise ConfigError(f"pipeline must be a BasePipeline, got {type(pipeline).__name__}")
+        if val_pipeline is not None and (val_pipeline is pipeline or not isinstance(val_pipeline, BasePipeline)):
+            raise ConfigError("val_pipeline must be a BasePipeline of its own, not the one that is trained on")
+        if checkpoint_score_fn is not None and not callable(checkpoint_score_fn):
+            raise ConfigError(f"checkpoint_score_fn must be a function of the agent, got {checkpoint_score_fn!r}")
         adopted = as_agent(agent)
         _check_hyperparams(adopted)
         wanted = LoopConfig.from_settings(settings)
         config = wanted.adapted_to(adopted)
-        evaluator, tuner = evaluator or ReturnEvaluator(), optimizer or NoTuning()
+        evaluator, tuner = evaluator or ReturnEvaluator(), optimizer or SPSAOptimizer()
         rule = rule_for(config, is_patient=wanted.chooses_patience, cools_down=can_be_cooled(adopted))
         pipeline.set_agent(adopted)
         kinds = {"agent": adopted, "evaluator": evaluator, "tuner": tuner, "rule": rule}
@@ -100,6 +176,8 @@ class RLOptimizer:
         self.run_dir = files.path
         self._details = details or {}
         self._config = config
+        given = tuple(callbacks or ())
+        self._reporting = Reporters(callback for callback in given if isinstance(callback, Reporter))
         self._parts = LoopParts(
             agent=adopted,
             pipeline=pipeline,
@@ -109,41 +187,89 @@ class RLOptimizer:
             registry=self.registry,
             streams=streams,
             files=files,
-            callbacks=CallbackList(callbacks or (), errors=ToleratedErrors() if tolerate_callback_errors else None),
-            reporters=(*([LineReporter(sys.stdout)] if verbose else ()), *reporters),
+            callbacks=CallbackList(given, errors=ToleratedErrors() if tolerate_callback_errors else None),
+            reporters=(*_lines(verbose, verbose_log_file), *reporters, self._reporting),
             is_resuming=bool(resume),
+            val_pipeline=val_pipeline,
+            val_rule=validation_rule_for(config, is_patient=wanted.chooses_patience) if val_pipeline else None,
+            checkpoint_score_fn=checkpoint_score_fn,
         )
-        self._controller = LoopController(self._parts, config)
+        self._loop = LoopController(self._parts, config)
 
     def run(self) -> None:
         """Train until the evidence, a budget or ``stop()`` ends it; ``result`` says which, and how good it is.
 
         A second call goes on with a fresh budget, the same history and the same best policy.
         """
+        if self._loop is None and not self._build():
+            return
         self._controller.run()
+
+    def _build(self) -> bool:
+        """In factory mode: search, then build the final run; False when ``stop()`` came in between."""
+        factories, given, search = self._factories, self._given, self._search
+        assert search is not None, "without a search the loop is there from the beginning"
+        if self._is_stopped:
+            self._is_stopped = False
+            return False
+        pipeline, params = factories.pipeline(), {}
+        if factories.param_space is not None:
+            steps = factories.trial_steps(LoopConfig.from_settings(given["settings"]), pipeline)
+            shared = {k: v for k, v in given["settings"].items() if k not in _BUDGETS}
+            shared |= {"evaluator": given["evaluator"], "checkpoint_dir": given["checkpoint_dir"]}
+            try:
+                params = search.best_params(
+                    steps, settings=shared, checkpoint_score_fn=given["checkpoint_score_fn"], seed=given["seed"]
+                )
+            except SearchStopped:
+                return False
+        agent = factories.agent(params)
+        if given["val_pipeline"] is None and factories.val_pipeline is not None:
+            given = {**given, "val_pipeline": factories.val_pipeline()}
+        self._assemble(agent, pipeline, **{**given, "callbacks": [*(given["callbacks"] or ()), *self._late_callbacks]})
+        return True
+
+    @property
+    def _controller(self) -> LoopController:
+        if self._loop is None:
+            raise ConfigError("with an agent_factory the loop exists only once run() has built it")
+        return self._loop
 
     def stop(self) -> None:
         """End the run after the current window; from any thread or callback."""
-        self._controller.stop()
+        if self._loop is not None:
+            self._loop.stop()
+        elif self._search is not None and self._search.is_running:
+            self._search.stop()
+        else:
+            self._is_stopped = True
 
     def add_callback(self, cb: LoopCallback) -> None:
-        """Append a callback."""
-        self._controller.add_callback(cb)
+        """Append a callback (which, if it is a Reporter as well, is told what those are told).
+
+        While a trial's factory is running it belongs to that trial.
+        """
+        if self._loop is not None:
+            if isinstance(cb, Reporter):
+                self._reporting.add(cb)
+            self._loop.add_callback(cb)
+        elif self._search is None or not self._search.takes(cb):
+            self._late_callbacks.append(cb)
 
     @property
     def result(self) -> RunResult | None:
         """How the last run ended; None before, and after a run that failed."""
-        return self._controller.result
+        return self._loop.result if self._loop else None
 
     @property
     def state(self) -> LoopState:
         """ACTIVE, COOLING or DORMANT, now or when the last run ended."""
-        return self._controller.state
+        return self._loop.state if self._loop else LoopState.ACTIVE
 
     @property
     def best_snapshot(self) -> PolicySnapshot | None:
         """The best policy committed so far; None before the first score."""
-        return self._controller.best_snapshot
+        return self._loop.best_snapshot if self._loop else None
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -155,12 +281,27 @@ class RLOptimizer:
             "agent": type(parts.agent).__name__,
             "environment": parts.pipeline.description,
             "rule": type(parts.rule).__name__,
+            "cools_down": can_be_cooled(parts.agent),
             "settings": {**settings, "convergence": convergence if isinstance(convergence, str) else None},
             "hyperparams": dict(parts.agent.get_hyperparams().params),
             "details": self._details,
             "fingerprint": self._fingerprint,
             "resume": dataclasses.asdict(resume_level(parts.agent, parts.pipeline)),
         }
+
+
+_BUDGETS = ("max_episodes", "max_steps", "max_time", "evaluation_episodes")
+
+
+def _lines(verbose: bool, log_file: str | Path | None) -> list[Reporter]:
+    """Who tells the evaluation points, as lines."""
+    told: list[Reporter] = [LineReporter(sys.stdout)] if verbose else []
+    return [*told, *([LogFileReporter(Path(log_file), FileSystem())] if log_file is not None else [])]
+
+
+def _given_pipeline(pipeline: BasePipeline | None) -> BasePipeline:
+    assert pipeline is not None
+    return pipeline
 
 
 def _seed_of(run: RunDirectory, given: int | None) -> int:

@@ -88,7 +88,7 @@ class TrialOrchestrator:
             pruner_interval, fresh_seed() if seed is None else checked_seed(seed),
         )  # fmt: skip
         self._workers = workers or (InThisProcess() if n_jobs == 1 else Processes(n_jobs))
-        self._study = self._plan.open()
+        self._study = self._plan.opened()
 
     def run(self) -> tuple[dict[str, Any], float]:
         """Search until ``n_trials`` are finished; the best hyperparameters and their score.

@@ -39,7 +39,7 @@ from tensor_optix import (
 from tensor_optix.core import training_states
 from tensor_optix.core.state import split_state
 from tensor_optix.storage import FileSystem, RunDirectory
-from tests.core.scripted import FirstReward, ScriptedAgent, ScriptedPipeline
+from tests.core.scripted import FirstReward, ScriptedAgent, ScriptedPipeline, window_of
 
 WINDOWS = 8
 
@@ -289,7 +289,7 @@ def comparable(tree: Any) -> str:
     json, arrays = split_state(tree)
     json.pop("seconds")
     json["parts"]["tracker"].pop("timestamps")
-    for spent in ("run_start", "last_tick"):
+    for spent in ("run_start",):
         json["totals"][spent].pop("seconds")
     json["tenure"]["made_by"].pop("timestamp")
     kept = {name: a.tolist() for name, a in arrays.items() if not name.endswith("timestamps")}
@@ -348,8 +348,10 @@ def test_an_entry_of_the_state_that_is_not_restored_is_noticed(killed_run, unint
         if comparable(stored(copied / killed_run.name)) == comparable(original):
             unnoticed.append(entry)
     assert tried > 15
-    # clock readings (the run began at window 0 here and there), and a seed that the pipeline's state holds as well
-    assert set(unnoticed) <= {("seconds",), ("totals", "run_start"), ("streams", "seed")}
+    # clock readings (the run began at window 0 here and there), and what the pipeline's state and the run's streams
+    # both hold
+    twice = {("streams", "seed"), ("pipeline", "streams")}
+    assert set(unnoticed) <= {("seconds",), ("totals", "run_start"), *twice}
 
 
 def test_a_second_run_that_was_killed_keeps_its_own_budget(tmp_path):
@@ -520,3 +522,44 @@ def test_other_software_lowers_the_level_in_words(tmp_path, monkeypatch):
     opt = scripted(tmp_path, resume=True, max_episodes=4)
     opt.run()
     assert any(note.startswith("resumed, but not bit for bit: numpy is") for note in opt.result.notes)
+
+
+# -- what is evaluated besides, across a kill ---------------------------------------------------------------------
+
+
+class HeldOut(ScriptedPipeline):
+    """Held-out env episodes; ``log`` notes which policy played which seed."""
+
+    def evaluate(self, agent, *, seeds, deterministic=True):
+        self.log.append(f"P{agent.policy} {seeds[0]}")
+        return window_of([float(10 - abs(agent.policy - 3))], 0)
+
+
+def validated(out: Path, **keywords: Any) -> tuple[RLOptimizer, HeldOut, list[int]]:
+    scored: list[int] = []
+
+    def external(agent: ScriptedAgent) -> float:
+        scored.append(agent.policy)
+        return float(agent.policy)
+
+    held_out = HeldOut([0.0])
+    opt = RLOptimizer(ScriptedAgent(), ScriptedPipeline([1]), FirstReward(), checkpoint_dir=out, seed=1,
+                      val_pipeline=held_out, checkpoint_score_fn=external, evaluation_episodes=0, max_episodes=6,
+                      **keywords)  # fmt: skip
+    return opt, held_out, scored
+
+
+def test_validation_and_external_scores_go_on_where_they_were(tmp_path):
+    whole, held_out, scored = validated(tmp_path / "whole")
+    whole.run()
+    first, before, scored_before = validated(tmp_path / "killed", callbacks=[KillAfter(3)])
+    with pytest.raises(Killed):
+        first.run()
+    resumed, after, scored_after = validated(tmp_path / "killed", resume=True, callbacks=[LoopCallback()])
+    resumed.run()
+    plays = [entry for entry in held_out.log if entry.startswith("P")]
+    again = [entry for entry in [*before.log, *after.log] if entry.startswith("P")]
+    assert list(dict.fromkeys(again)) == plays
+    assert list(dict.fromkeys([*scored_before, *scored_after])) == scored
+    assert resumed.best_snapshot.rank == whole.best_snapshot.rank
+    assert resumed.result.env_steps == whole.result.env_steps

@@ -25,8 +25,8 @@ HEADLINES = {
     "degraded": "has become worse", "not degraded": "raised a false alarm", "rolled back": "went back",
     "confirmed": "chose the best policy", "continued": "went on after its end", "diagnosed": "treated trouble",
     "overfitting": "stopped to overfitting", "stopped": "ended", "resumed": "was resumed", "best": "found a new best",
-    "kept": "kept a policy", "tuned": "tuned", "verdict": "changed its verdict", "watching": "watches without learning",
-    "target": "reached the target",
+    "kept": "kept a policy", "tuned": "tuned", "verdict": "changed its verdict",
+    "watching": "watches without learning", "target": "reached the target",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from tensor_optix.core.callbacks import CallbackList
 from tensor_optix.core.convergence import Judgement, judgement_from, judgement_state
 from tensor_optix.core.reporting import EvaluationPoints, Event, Progress, Reporter
-from tensor_optix.core.types import LoopState, PolicySnapshot, Verdict
+from tensor_optix.core.types import EvalMetrics, LoopState, PolicySnapshot, Verdict
 from tensor_optix.core.window import Window
 
 
@@ -22,11 +22,10 @@ class Announcer:
         self._state = LoopState.ACTIVE
         self._judgement: Judgement | None = None
         self._interval = base_interval
-        self._fall_to_tell = False
 
     def restart(self) -> None:
         """Another policy takes over."""
-        self._state, self._judgement, self._fall_to_tell = LoopState.ACTIVE, None, False
+        self._state, self._judgement = LoopState.ACTIVE, None
 
     def state_dict(self) -> dict[str, Any]:
         """What has been told already."""
@@ -34,39 +33,42 @@ class Announcer:
             "state": self._state.name,
             "judgement": judgement_state(self._judgement),
             "interval": self._interval,
-            "fall_to_tell": self._fall_to_tell,
             "windows_since_point": self._points.windows_since_point,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where ``state_dict`` was taken."""
         self._state, self._judgement = LoopState[state["state"]], judgement_from(state["judgement"])
-        self._interval, self._fall_to_tell = state["interval"], state["fall_to_tell"]
+        self._interval = state["interval"]
         self._points.windows_since_point = state["windows_since_point"]
 
-    def judged(self, window: Window, *, is_probing: bool) -> None:
-        """A tick has been judged. A fall is told once, and not while the hyperparameters are an experiment."""
-        judgement, metrics = window.judgement, window.metrics
-        if judgement is None or metrics is None:
+    def judged(self, window: Window) -> None:
+        """A tick has been judged."""
+        now, before = window.judgement, self._judgement
+        if now is None:
             return
-        if judgement.state is not self._state:
-            self.decided(judgement.state.name.lower(), judgement.explanation, window, judgement.evidence)
-        self._state, self._judgement, self._interval = judgement.state, judgement, judgement.interval
-        self._fall_to_tell = self._fall_to_tell or judgement.degraded
-        if self._fall_to_tell and not is_probing:
-            self._fall_to_tell = False
-            self.decided("degraded", "scores have fallen below the best level", window, judgement.evidence)
-            self._callbacks.call("on_degradation", window.number, metrics)
-        if judgement.state is LoopState.COOLING and not judgement.improved:
-            self._callbacks.call("on_plateau", window.number, judgement.state)
+        if now.state is not self._state:
+            self.decided(now.state.name.lower(), now.explanation, window, now.evidence)
+        elif before is not None and now.verdict is not before.verdict:
+            self.decided("verdict", f"{now.verdict.value}: {now.explanation}", window, now.evidence)
+        self._state, self._judgement, self._interval = now.state, now, now.interval
+        if now.state is LoopState.COOLING and not now.improved:
+            self._callbacks.call("on_plateau", window.number, now.state)
+
+    def fallen(self, window: Window, metrics: EvalMetrics, why: str, evidence: Mapping[str, Any]) -> None:
+        """It is confirmed that the policy has become worse."""
+        self.decided("degraded", f"the policy has become worse: {why}", window, evidence)
+        self._callbacks.call("on_degradation", window.number, metrics)
 
     def kept(self, snapshot: PolicySnapshot, before: PolicySnapshot | None, window: Window) -> None:
         """A policy has been committed. It is news when it is better than the best one before."""
         self._callbacks.call("on_checkpoint", snapshot)
-        if before is not None and not snapshot.eval_metrics.beats(before.eval_metrics):
+        evidence = {"snapshot": snapshot.snapshot_id, "score": snapshot.rank,
+                    "before": before.rank if before else None}  # fmt: skip
+        if before is not None and not snapshot.rank > before.rank:
+            self.decided("kept", f"among the best, with score {snapshot.rank:g}", window, evidence)
             return
-        score = snapshot.eval_metrics.primary_score
-        self.decided("best", f"new best score {score:g}", window, {"snapshot": snapshot.snapshot_id})
+        self.decided("best", f"new best score {snapshot.rank:g}", window, evidence)
         if before is not None:
             self._callbacks.call("on_improvement", snapshot)
 
@@ -89,15 +91,16 @@ class Announcer:
                 state=self._state,
                 verdict=last.verdict if last else Verdict.FLAT,
                 interval=self._interval,
-                score=metrics.primary_score if metrics else None,
+                score=window.train_score,
                 smoothed=window.smoothed,
-                best=best.eval_metrics.primary_score if best else None,
+                best=best.rank if best else None,
                 improved=improved,
                 is_evaluation_point=self._points.is_due(self._interval, improved),
                 explanation=last.explanation if last else "no score yet",
                 metrics=metrics.metrics if metrics else {},
                 hyperparams=window.made_by.params,
                 evidence=last.evidence if last else {},
+                told=window.told,
             )
         )
         self._callbacks.call("on_episode_end", window.number, metrics)

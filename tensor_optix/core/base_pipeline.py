@@ -52,6 +52,16 @@ class BasePipeline(ABC):
         return None
 
     @property
+    def reward_threshold(self) -> float | None:
+        """The return at which the environment counts as solved, where it says so."""
+        return None
+
+    @property
+    def window_steps(self) -> int | None:
+        """The env steps of one window, where that is a fixed number."""
+        return None
+
+    @property
     def description(self) -> str:
         """What is being collected from, in a few words for people (for example the environment's id)."""
         return type(self).__name__

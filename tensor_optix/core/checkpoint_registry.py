@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent, as_agent
+from tensor_optix.core.choice import Choice
 from tensor_optix.core.own_weights import loading_weights, writing_weights
 from tensor_optix.core.state import join_state, split_state
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
@@ -54,6 +55,7 @@ class CheckpointRegistry:
         self._store = SnapshotStore(fs, self.checkpoint_dir / "snapshots")
         self._known: dict[int, PolicySnapshot] = {}
         self._unusable: dict[int, CheckpointError] = {}
+        self._choice = Choice(fs, self.checkpoint_dir)
         self._is_writer = False
         self._store.generations()  # refuses foreign content now rather than at the first save
 
@@ -67,12 +69,13 @@ class CheckpointRegistry:
             if generation not in self._known and not _is_damage(self._unusable.get(generation)):
                 self._look_at(generation)
         present = [(self._known[number], number) for number in generations if number in self._known]
-        present.sort(key=lambda pair: (pair[0].eval_metrics.primary_score, pair[1]), reverse=True)
+        chosen = self._choice.generation
+        present.sort(key=lambda pair: (pair[1] == chosen, pair[0].rank, pair[1]), reverse=True)
         return [snapshot for snapshot, _ in present]
 
     @property
     def best(self) -> PolicySnapshot | None:
-        """The snapshot with the highest score, or None."""
+        """The snapshot that was chosen, else the one with the highest score, or None."""
         return next(iter(self.snapshots), None)
 
     def would_keep(self, score: float) -> bool:
@@ -80,7 +83,7 @@ class CheckpointRegistry:
         snapshots = self.snapshots
         if math.isnan(score) or len(snapshots) < self.max_snapshots:
             return not math.isnan(score)
-        return score >= snapshots[self.max_snapshots - 1].eval_metrics.primary_score
+        return score >= snapshots[self.max_snapshots - 1].rank
 
     def best_before(self, window: int) -> PolicySnapshot | None:
         """The best of the policies that earlier windows scored: a resumed run collects some windows again, and what
@@ -95,10 +98,24 @@ class CheckpointRegistry:
                 return snapshot
         return None
 
+    def choose(self, snapshot: PolicySnapshot | None) -> None:
+        """This one is the best, whatever the scores say: it has won a comparison. None: the scores decide again."""
+        self._is_writer = True
+        self._choice.make(None if snapshot is None else int(snapshot.snapshot_id))
+
     # -- saving ------------------------------------------------------------------------------------------------
 
-    def save(self, agent: Any, eval_metrics: EvalMetrics, hyperparams: HyperparamSet) -> PolicySnapshot:
+    def save(
+        self,
+        agent: Any,
+        eval_metrics: EvalMetrics,
+        hyperparams: HyperparamSet,
+        *,
+        selection_score: float | None = None,
+    ) -> PolicySnapshot:
         """Commit the agent's policy with its score; then, and only then, drop the worst beyond ``max_snapshots``.
+
+        selection_score: what policies are compared by, if not the score in ``eval_metrics``.
 
         Raises ConfigError for a NaN score, CheckpointError when nothing could be committed.
         """
@@ -109,6 +126,8 @@ class CheckpointRegistry:
         policy = agent.policy_state()
         kind = OPAQUE_KIND if policy is None else STATE_KIND
         meta = self._meta(kind, score, eval_metrics, hyperparams)
+        if selection_score is not None:
+            meta["selection_score"] = float(selection_score)
         self._is_writer = True
         if policy is None:
             generation = self._store.commit({}, {}, meta, writing_weights(agent.save_weights))
@@ -146,6 +165,14 @@ class CheckpointRegistry:
             return snapshot
         return None
 
+    def load(self, agent: Any, snapshot: PolicySnapshot) -> None:
+        """Bring this very policy and its hyperparameters into ``agent``. Raises CheckpointError."""
+        agent = as_agent(agent)
+        policy = self._policy(self._store.read(int(snapshot.snapshot_id)))
+        with _all_or_nothing(agent, snapshot):
+            agent.set_hyperparams(snapshot.hyperparams.copy())
+            _restore_weights(agent, snapshot, policy)
+
     def load_ensemble(self, agent: Any, top_k: int = 3, score_band: float = 0.1) -> PolicySnapshot | None:
         """Bring the mean of the best policies into ``agent``: at most ``top_k``, with scores of at least
         ``best - |best| * score_band``. With fewer than two of them it is ``load_best``.
@@ -156,11 +183,11 @@ class CheckpointRegistry:
         best = self.load_best(agent)
         if best is None:
             return None
-        top = best.eval_metrics.primary_score
+        top = best.rank
         floor = top - abs(top) * score_band
         paths: list[str] = []
         for snapshot, _ in self._sound_policies():
-            if len(paths) == top_k or snapshot.eval_metrics.primary_score < floor:
+            if len(paths) == top_k or snapshot.rank < floor:
                 break
             paths.append(snapshot.weights_path)
         if len(paths) > 1:
@@ -273,6 +300,7 @@ class CheckpointRegistry:
             weights_path=str(weights),
             episode_id=episode_id,
             timestamp=timestamp,
+            selection_score=meta.get("selection_score"),
         )
 
 
@@ -323,6 +351,9 @@ def _check_meta(directory: Path, meta: Mapping[str, Any], run_id: str) -> None:
     for name in ("timestamp", "hyperparams_timestamp"):
         if type(meta.get(name)) not in (int, float):
             raise CheckpointError(directory, f"has a {name} that is no number")
+    selection = meta.get("selection_score")
+    if selection is not None and (type(selection) is not float or not math.isfinite(selection)):
+        raise CheckpointError(directory, "has a selection_score that is no finite number")
     if math.isnan(meta["score"]) or meta["kind"] not in (STATE_KIND, OPAQUE_KIND):
         raise CheckpointError(directory, f"has an impossible score or kind: {meta['score']}, {meta['kind'][:20]!r}")
     if run_id and meta["run_id"] != run_id:

@@ -7,19 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.base_evaluator import BaseEvaluator
-from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.budget import RunClock
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.confirmation import Confirmation, Confirmed, Series
 from tensor_optix.core.convergence import Judgement
 from tensor_optix.core.final_evaluation import FinalEvaluation
-from tensor_optix.core.interrupts import StopRequests
+from tensor_optix.core.interrupts import StopRequests, WindowAbandoned
+from tensor_optix.core.loop_parts import LoopParts
+from tensor_optix.core.outside_scores import OutsideScores
 from tensor_optix.core.resume import resume_level
-from tensor_optix.core.rng import RandomStreams
 from tensor_optix.core.tenure import Tenure
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot, RunResult, StopReason, Verdict
+from tensor_optix.core.weight_average import WeightAverage
 from tensor_optix.core.window import Window
+from tensor_optix.errors import CheckpointError, EnvError
 
 
 @dataclass(frozen=True)
@@ -34,24 +35,19 @@ class Ending:
 class Closing:
     """The steps after the last window, for the agent that the user gave."""
 
-    def __init__(
-        self,
-        agent: BaseAgent,
-        pipeline: BasePipeline,
-        evaluator: BaseEvaluator,
-        streams: RandomStreams,
-        requests: StopRequests,
-    ) -> None:
-        self._agent = agent
-        self._pipeline = pipeline
-        self._streams = streams
+    def __init__(self, parts: LoopParts, outside: OutsideScores, requests: StopRequests) -> None:
+        self._parts = parts
+        self._outside = outside
         self._requests = requests
-        self._evaluation = FinalEvaluation(pipeline, evaluator, streams, requests)
+        self._evaluation = FinalEvaluation(parts.pipeline, parts.evaluator, parts.streams, requests)
+        held_out = parts.val_pipeline or parts.pipeline
+        self._comparison = FinalEvaluation(held_out, parts.evaluator, parts.streams, requests)
         self._is_restored = True
 
     def restart(self) -> None:
         """Another run begins: the agent's policy is about to change."""
         self._evaluation.restart()
+        self._comparison.restart()
         self._is_restored = False
 
     @property
@@ -59,18 +55,62 @@ class Closing:
         """What could not be done, and why; others may add to it."""
         return self._evaluation.notes
 
-    def score_of_last_policy(self, tenure: Tenure) -> EvalMetrics | None:
-        """The policy of the last learn call joins the choice of the best, where it can be scored."""
-        if tenure.is_scored or self._requests.by_signal:
+    def last_policy(self, tenure: Tenure, *, evaluates: bool) -> tuple[EvalMetrics, float] | None:
+        """The score of the policy of the last learn call, and what it is chosen by: it joins the choice of the best.
+
+        None where it has a score already, or cannot have one.
+        """
+        if tenure.is_scored or not evaluates or self._requests.by_signal:
             return None
         tenure.is_scored = True
-        return self._evaluation.last_policy(tenure.agent)
+        if self._outside.unit == "training":
+            metrics = self._evaluation.last_policy(tenure.agent)
+            return None if metrics is None else (metrics, metrics.primary_score)
+        try:
+            measured = self._outside.measure(tenure.agent)
+        except (WindowAbandoned, EnvError) as error:
+            self.notes.append(f"the last policy could not be evaluated: {str(error) or 'interrupted'}")
+            return None
+        combined, selection = self._outside.combined(None, measured, -1), self._outside.selection(None, measured)
+        return None if combined is None or selection is None else (combined, selection)
 
-    def restore(self, registry: CheckpointRegistry) -> None:
-        """Bring the best policy back into the agent, once."""
-        if not self._is_restored:
-            self._is_restored = True
-            registry.load_best(self._agent)
+    def averaged(self, tenure: Tenure, average: WeightAverage) -> PolicySnapshot | None:
+        """The mean of the cool-down's policies as one more candidate; nobody has scored it, so it ranks last."""
+        registry = self._parts.registry
+        snapshots = registry.snapshots
+        is_comparable = self._outside.unit != "external" and not self._requests.by_signal
+        if not (average.is_ready and is_comparable and len(snapshots) > 1):
+            return None
+        last = snapshots[-1]
+        average.put_into(tenure.agent)
+        metrics = EvalMetrics(last.rank, {"averaged_policies": float(average.n_policies)}, -1)
+        try:
+            return registry.save(tenure.agent, metrics, tenure.made_by)
+        except CheckpointError as error:
+            self.notes.append(f"the averaged policy could not be kept: {error}")
+            return None
+
+    def confirm(self, history: Series, averaged: PolicySnapshot | None = None) -> Confirmed | None:
+        """Let the best few compete on fresh seeds; the winner is the registry's best from now on.
+
+        history: the training scores. A score function of the user's decides by itself: nothing overrides it.
+        """
+        if self._outside.unit == "external" or self._requests.by_signal:
+            return None
+        series = history if self._outside.unit == "training" else self._outside.scores
+        confirmation = Confirmation(self._parts.registry, self._comparison, self._parts.streams)
+        confirmed = confirmation.winner(self._parts.agent, series, averaged)
+        if confirmed is not None:
+            self._parts.registry.choose(confirmed.snapshot)
+        return confirmed
+
+    def restore(self, registry: CheckpointRegistry) -> bool:
+        """Bring the best policy back into the agent, once; True when this was the time."""
+        if self._is_restored:
+            return False
+        self._is_restored = True
+        registry.load_best(self._parts.agent)
+        return True
 
     def result(
         self,
@@ -87,29 +127,34 @@ class Closing:
             reason=ending.reason,
             verdict=judgement.verdict if judgement else Verdict.FLAT,
             explanation=ending.explanation,
-            score=best.eval_metrics.primary_score if best else None,
+            score=best.rank if best else None,
             final=None,
             windows=standing.number,
             env_steps=standing.env_steps,
-            evaluation_steps=self._evaluation.steps,
+            evaluation_steps=self._steps,
             seconds=standing.seconds,
             run_dir=run_dir,
             best_snapshot=best,
-            seed=self._streams.seed,
+            seed=self._parts.streams.seed,
             notes=self._notes(),
-            health={**self._pipeline.health, **counts},
-            resume=resume_level(self._agent, self._pipeline),
+            health={**self._parts.pipeline.health, **counts},
+            resume=resume_level(self._parts.agent, self._parts.pipeline),
         )
 
     def evaluated(self, result: RunResult, episodes: int, clock: RunClock) -> RunResult:
         """``result`` with the best policy's score on fresh seeds. After a signal there is no time for it."""
         if result.best_snapshot is None or not episodes or self._requests.by_signal:
             return result
-        final = self._evaluation.best_policy(self._agent, episodes)
+        final = self._evaluation.best_policy(self._parts.agent, episodes)
         return dataclasses.replace(
-            result, final=final, evaluation_steps=self._evaluation.steps, seconds=clock.seconds, notes=self._notes()
+            result, final=final, evaluation_steps=self._steps, seconds=clock.seconds, notes=self._notes()
         )
 
+    @property
+    def _steps(self) -> int:
+        return self._evaluation.steps + self._comparison.steps
+
     def _notes(self) -> tuple[str, ...]:
-        repairs = (f"{name.replace('_', ' ')}: {count}" for name, count in self._pipeline.health.items() if count)
-        return (*dict.fromkeys(self._evaluation.notes), *repairs)
+        health = self._parts.pipeline.health
+        repairs = (f"{name.replace('_', ' ')}: {count}" for name, count in health.items() if count)
+        return (*dict.fromkeys([*self._evaluation.notes, *self._comparison.notes]), *repairs)

@@ -23,3 +23,13 @@ def rule_for(config: LoopConfig, *, is_patient: bool, cools_down: bool = False) 
             f"convergence must be 'evidence', 'patience' or a ConvergenceRule, got {config.convergence!r}"
         )
     return PatienceRule(config, is_guarded=False) if is_patient else EvidenceRule(config, cools_down=cools_down)
+
+
+def validation_rule_for(config: LoopConfig, *, is_patient: bool) -> ConvergenceRule:
+    """The rule that judges the validation scores: of the same kind, without a cool-down.
+
+    A rule of the user's own knows the training scores only: the evidence rule stands in for it.
+    """
+    if isinstance(config.convergence, ConvergenceRule):
+        return EvidenceRule(config)
+    return rule_for(config, is_patient=is_patient)

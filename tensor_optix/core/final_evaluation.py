@@ -76,12 +76,13 @@ class FinalEvaluation:
             if self.steps >= limit:
                 self.notes.append(f"the {purpose} ended after {number} episodes, which took {self.steps} steps")
                 return
-            metrics = self._episode_metrics(agent, int(rng.integers(2**31)), deterministic)
+            metrics = self.episode(agent, int(rng.integers(2**31)), deterministic=deterministic)
             if metrics is None:
                 return
             yield metrics.primary_score
 
-    def _episode_metrics(self, agent: BaseAgent, seed: int, deterministic: bool) -> EvalMetrics | None:
+    def episode(self, agent: BaseAgent, seed: int, *, deterministic: bool) -> EvalMetrics | None:
+        """The score of one complete env episode; None where none can be had."""
         try:
             with self._requests.leaving_at_once():
                 data = self._pipeline.evaluate(agent, seeds=[seed], deterministic=deterministic)

@@ -14,7 +14,8 @@ from tensor_optix.errors import ConfigError, nearest
 OFF_POLICY_DORMANT_THRESHOLD = 15
 _FRACTIONS = (
     "max_time", "max_unsaved_minutes", "backoff_factor", "improvement_margin", "noise_k",
-    "degradation_threshold", "min_degradation_drop",
+    "degradation_threshold", "min_degradation_drop", "target_score", "diag_loss_spike_factor", "diag_entropy_floor",
+    "diag_target_kl", "diag_epsilon_reset_value", "diag_epsilon_score_threshold",
 )  # fmt: skip
 
 
@@ -43,6 +44,14 @@ class LoopConfig:
         min_episodes_before_degradation: no alarm before this many ticks. degradation_threshold: left alone, a
         scale-free alarm adds up how far and for how long scores lie below; another value fires as soon as a score is
         below ``level - (1 - threshold) |level|``. min_degradation_drop: where given, falls up to this are none.
+    rollback_on_degradation: on-policy agents go back to the best policy when a fall is confirmed, with half the
+        learning rate, at most three times. (Off-policy agents go on; the best policy is kept to be handed out.)
+    Validation
+        val_deterministic: validate with the most probable action instead of acting as in training.
+    target_score: a score at which it is told that the target is reached (default: the environment's own reward
+    threshold); with ``stop_at_target`` the run ends there.
+    on_dormant: "stop", or "watch": keep acting without learning, and learn again when the policy has become worse.
+    diagnostics: watch what ``learn`` returns and treat trouble (``DiagnosticController``; diag_*: its settings).
     trend_window: scores over which ``BackoffScheduler`` fits its trend.
     evaluation_episodes: env episodes of the closing evaluation on fresh seeds; 0 leaves it out.
     max_unsaved_minutes: the run ends with the error when commits have kept failing for that long (three failures in a
@@ -68,6 +77,19 @@ class LoopConfig:
     degradation_threshold: float = 0.95
     min_degradation_drop: float = 1e-4
     trend_window: int = 8
+    rollback_on_degradation: bool = False
+    val_deterministic: bool = False
+    target_score: float | None = None
+    stop_at_target: bool = False
+    on_dormant: str = "stop"
+    diagnostics: bool = True
+    diag_loss_spike_factor: float = 5.0
+    diag_entropy_floor: float | None = 0.05
+    diag_target_kl: float | None = 0.02
+    diag_epsilon_patience: int = 20
+    diag_epsilon_reset_value: float = 0.3
+    diag_epsilon_score_threshold: float = 20.0
+    diag_min_episodes: int = 5
     evaluation_episodes: int = 20
     max_unsaved_minutes: float | None = 30.0
 
@@ -79,6 +101,19 @@ class LoopConfig:
                      "noise_k", "min_episodes_before_degradation", "degradation_threshold", "min_degradation_drop",
                      "evaluation_episodes"):  # fmt: skip
             self._require(name, at_least=0)
+        for name in ("diag_loss_spike_factor", "diag_epsilon_patience", "diag_epsilon_reset_value",
+                     "diag_min_episodes"):  # fmt: skip
+            self._require(name, at_least=0)
+        for name in ("diag_entropy_floor", "diag_target_kl"):
+            if getattr(self, name) is not None:
+                self._require(name, at_least=0)
+        for name in ("target_score", "diag_epsilon_score_threshold"):
+            self._require(name, at_least=-math.inf)
+        for name in ("rollback_on_degradation", "val_deterministic", "stop_at_target", "diagnostics"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} must be True or False, got {getattr(self, name)!r}")
+        if self.on_dormant not in ("stop", "watch"):
+            raise ConfigError(f"on_dormant must be 'stop' or 'watch', got {self.on_dormant!r}")
         self._require("backoff_factor", at_least=1)
         if self.max_unsaved_minutes is not None:
             self._require("max_unsaved_minutes", at_least=0)

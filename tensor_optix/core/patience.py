@@ -72,6 +72,7 @@ class PatienceRule(ConvergenceRule):
         evidence = {
             "noise": noise, "margin": margin, "misses": float(self._backoff.misses),
             "learned": float(self._learned), "ceiling_streak": float(self._ceiling.streak),
+            "fall": self._fall.total,
         }  # fmt: skip
         news = improved and not is_first
         return Judgement(state, verdict, news, degraded, self._backoff.interval, explanation, evidence)

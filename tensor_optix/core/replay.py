@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tensor_optix.core.convergence import ConvergenceRule, EndedEpisode, Judgement, Tick
 from tensor_optix.core.types import LoopState
@@ -15,6 +16,21 @@ class Ended:
 
     tick: int | None
     last: Judgement
+
+
+def told(tick: Tick, restart: str) -> dict[str, Any]:
+    """What a rule was told at a tick, as JSON values. restart: "new", "same" or "": how it was restarted before."""
+    episodes = [[episode.episode_return, episode.truncated] for episode in tick.episodes]
+    return {"score": tick.score, "smoothed": tick.smoothed, "episodes": episodes, "restart": restart}
+
+
+def replayed(rule: ConvergenceRule, records: Iterable[Mapping[str, Any]]) -> Iterator[Judgement]:
+    """The judgements of a fresh rule on what ``told`` recorded, in that order: those of the run, exactly."""
+    for record in records:
+        if record["restart"]:
+            rule.restart(is_new_agent=record["restart"] == "new")
+        episodes = [EndedEpisode(float(value), bool(truncated)) for value, truncated in record["episodes"]]
+        yield rule.judge(Tick(float(record["score"]), float(record["smoothed"]), episodes))
 
 
 def judgements(

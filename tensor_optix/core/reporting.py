@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from tensor_optix.core.types import LoopState, RunResult, Verdict
+from tensor_optix.storage import FileSystem
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,10 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class Progress:
-    """One window, after it has been learned from. Scores are None where there was nothing to score."""
+    """One window, after it has been learned from. Scores are None where there was nothing to score.
+
+    score: of the training signal; ``metrics`` holds others. told: what the convergence rule was told, if it was.
+    """
 
     window: int
     env_steps: int
@@ -42,6 +46,7 @@ class Progress:
     metrics: Mapping[str, float]
     hyperparams: Mapping[str, Any]
     evidence: Mapping[str, float]
+    told: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,11 @@ class Reporters(Reporter):
     """Several reporters as one."""
 
     def __init__(self, reporters: Iterable[Reporter]) -> None:
-        self._reporters = tuple(reporters)
+        self._reporters = list(reporters)
+
+    def add(self, reporter: Reporter) -> None:
+        """Append one; it is told from now on."""
+        self._reporters.append(reporter)
 
     def started(self, info: RunInfo) -> None:
         for reporter in self._reporters:
@@ -112,6 +121,18 @@ class LineReporter(Reporter):
         if progress.is_evaluation_point:
             self._stream.write(evaluation_line(progress) + "\n")
             self._stream.flush()
+
+
+class LogFileReporter(Reporter):
+    """The same lines at the end of a file."""
+
+    def __init__(self, path: Path, fs: FileSystem) -> None:
+        self._path = path
+        self._fs = fs
+
+    def progressed(self, progress: Progress) -> None:
+        if progress.is_evaluation_point:
+            self._fs.append(self._path, (evaluation_line(progress) + "\n").encode())
 
 
 class EvaluationPoints:
@@ -169,7 +190,7 @@ def tick_row(progress: Progress) -> dict[str, Any]:
         "state": progress.state.name, "verdict": progress.verdict.value, "interval": progress.interval,
         "improved": progress.improved, "evaluation_point": progress.is_evaluation_point,
         "metrics": dict(progress.metrics), "hyperparams": dict(progress.hyperparams),
-        "evidence": dict(progress.evidence),
+        "evidence": dict(progress.evidence), "told": dict(progress.told) if progress.told else None,
     }  # fmt: skip
 
 

@@ -12,19 +12,21 @@ from tensor_optix.core.convergence import Judgement, judgement_from, judgement_s
 @dataclass
 class Totals:
     """windows: collected and done, and so the number of the next one. env_steps: collected. tenures: begun.
-    rollbacks: after non-finite numbers.
+    rollbacks: so far. restart: how the rule was restarted since its last tick ("new" or "same" agent), if it was.
 
-    run_start: what had been spent when this ``run()`` began. last_tick: what had been spent at the last tick;
-    episodes_since_tick: env episodes that have ended since. judgement: the last one of this tenure.
+    run_start: what had been spent when this ``run()`` began. steps_since_tick, episodes_since_tick: env steps
+    collected, and env episodes ended, since the last tick. judgement: the last one of this tenure.
     """
 
     windows: int = 0
     env_steps: int = 0
     tenures: int = 0
     run_start: Spent = field(default_factory=Spent)
-    last_tick: Spent = field(default_factory=Spent)
+    steps_since_tick: int = 0
     episodes_since_tick: int = 0
     rollbacks: int = 0
+    restart: str = ""
+    has_reached_target: bool = False
     judgement: Judgement | None = None
 
     def spent(self, seconds: float) -> Spent:
@@ -38,5 +40,5 @@ class Totals:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Totals:
         """The inverse of ``state_dict``."""
-        spent = {name: Spent(**state[name]) for name in ("run_start", "last_tick")}
-        return cls(**{**state, **spent, "judgement": judgement_from(state["judgement"])})
+        run_start = Spent(**state["run_start"])
+        return cls(**{**state, "run_start": run_start, "judgement": judgement_from(state["judgement"])})

@@ -38,8 +38,10 @@ class StopReason(Enum):
 
     CONVERGED = "converged"
     CEILING = "ceiling"
+    OVERFITTING = "overfitting"
     STUCK = "stuck"
     COLLAPSED = "collapsed"
+    TARGET_SCORE = "target_score"
     MAX_EPISODES = "max_episodes"
     MAX_STEPS = "max_steps"
     MAX_TIME = "max_time"
@@ -51,7 +53,7 @@ class StopReason(Enum):
     @property
     def is_convergence(self) -> bool:
         """True when the loop itself decided that nothing more is to be gained."""
-        return self in (StopReason.CONVERGED, StopReason.CEILING)
+        return self in (StopReason.CONVERGED, StopReason.CEILING, StopReason.OVERFITTING)
 
 
 @dataclass
@@ -233,7 +235,11 @@ class HyperparamSet:
 
 @dataclass
 class PolicySnapshot:
-    """One policy on disk. ``agent.load_weights(snapshot.weights_path)`` brings its weights back."""
+    """One policy on disk. ``agent.load_weights(snapshot.weights_path)`` brings its weights back.
+
+    selection_score: what it was chosen by, where that is not the evaluator's score of its own window (validation, or
+    an external score).
+    """
 
     snapshot_id: str
     eval_metrics: EvalMetrics
@@ -241,6 +247,12 @@ class PolicySnapshot:
     weights_path: str
     episode_id: int
     timestamp: float = field(default_factory=time.time)
+    selection_score: float | None = None
+
+    @property
+    def rank(self) -> float:
+        """The score by which this policy is compared with the others of its run."""
+        return self.eval_metrics.primary_score if self.selection_score is None else self.selection_score
 
 
 @dataclass(frozen=True)

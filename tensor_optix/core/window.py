@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tensor_optix.core.convergence import Judgement
 from tensor_optix.core.types import EvalMetrics, HyperparamSet
@@ -13,6 +15,8 @@ class Window:
     """Window ``number``, collected by a policy that ``made_by`` trained; env_steps and seconds: totals at its end.
 
     metrics and judgement are None without a score; smoothed: the mean of the last few scores, this one included.
+    train_score: what the training signal says, which the rule and the tuner follow; selection: what policies are
+    chosen by, where this one has it. told: what the rule was told, from which its judgement can be had again.
     """
 
     number: int
@@ -22,3 +26,6 @@ class Window:
     metrics: EvalMetrics | None = None
     smoothed: float | None = None
     judgement: Judgement | None = None
+    train_score: float | None = None
+    selection: float | None = None
+    told: Mapping[str, Any] | None = None

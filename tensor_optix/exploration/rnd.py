@@ -130,6 +130,14 @@ class RNDPipeline(BasePipeline):
         return self.pipeline.max_episode_steps
 
     @property
+    def reward_threshold(self) -> float | None:
+        return self.pipeline.reward_threshold
+
+    @property
+    def window_steps(self) -> int | None:
+        return self.pipeline.window_steps
+
+    @property
     def description(self) -> str:
         return self.pipeline.description
 

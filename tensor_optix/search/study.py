@@ -47,7 +47,7 @@ class StudyPlan:
     pruner_interval: int
     seed: int
 
-    def open(self) -> optuna.Study:
+    def opened(self) -> optuna.Study:
         """The study, with a sampler whose seed depends on how many trials there are: a resumed search goes on."""
         library = optuna_module()
         with quiet():
@@ -91,7 +91,7 @@ def work(plan: StudyPlan, trials: TrialPlan, space: SearchSpace, starting: Lock)
     starting: held from the decision to begin a trial until it has begun, so that nobody begins one too many.
     """
     library = optuna_module()
-    study = plan.open()
+    study = plan.opened()
 
     def objective(trial: optuna.Trial) -> float:
         starting.release()

@@ -14,6 +14,7 @@ from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.callbacks import LoopCallback
 from tensor_optix.core.types import EvalMetrics, StopReason
 from tensor_optix.optimizer import RLOptimizer
+from tensor_optix.optimizers.no_tuning import NoTuning
 
 LAST_SHARE = 0.2
 """The final part of a trial whose mean score is the trial's score."""
@@ -47,16 +48,24 @@ class TrialPlan:
     checkpoint_score_fn: Callable[[BaseAgent], float] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def measure(self) -> str | None:
+        """The metric that policies are chosen by, where it is not the training score: scores of one unit only."""
+        if self.checkpoint_score_fn is not None:
+            return "external_score"
+        return "val_score" if self.val_pipeline_factory is not None else None
+
     def optimizer(self, params: dict[str, Any], number: int, seed: int, watch: LoopCallback) -> RLOptimizer:
         """The run of trial ``number`` with these hyperparameters."""
-        settings = {"evaluation_episodes": 0, **self.settings}
+        settings = {"evaluation_episodes": 0, "optimizer": NoTuning(), **self.settings}  # a trial is one configuration
         if self.val_pipeline_factory is not None:
             settings["val_pipeline"] = self.val_pipeline_factory()
         if self.checkpoint_score_fn is not None:
             settings["checkpoint_score_fn"] = self.checkpoint_score_fn
+        agent = self.agent_factory(dict(params))  # first: it may add to the callbacks
         callbacks = [*settings.pop("callbacks", ()), watch]
         return RLOptimizer(
-            agent=self.agent_factory(dict(params)), pipeline=self.pipeline_factory(), callbacks=callbacks,
+            agent=agent, pipeline=self.pipeline_factory(), callbacks=callbacks,
             max_steps=self.max_steps, seed=seed, checkpoint_dir=f"{self.parent}/trial-{number:04d}", **settings,
         )  # fmt: skip
 
@@ -75,18 +84,23 @@ class TrialOutcome:
 
 
 class Watch(LoopCallback):
-    """Reports every score of a run, and ends it when the search has seen enough."""
+    """Reports every score of a run, and ends it when the search has seen enough.
 
-    def __init__(self, trial: Verdicts) -> None:
+    measure: the metric that counts as the score (that of validation, or an external one); None: the score itself.
+    """
+
+    def __init__(self, trial: Verdicts, measure: str | None = None) -> None:
         self._trial = trial
+        self._measure = measure
         self.scores: list[float] = []
         self.pruned = False
         self.stop: Callable[[], None] = lambda: None
 
     def on_episode_end(self, episode_id: int, eval_metrics: EvalMetrics | None) -> None:
-        if eval_metrics is None:
+        if eval_metrics is None or (self._measure is not None and self._measure not in eval_metrics.metrics):
             return
-        self.scores.append(eval_metrics.primary_score)
+        score = eval_metrics.primary_score if self._measure is None else eval_metrics.metrics[self._measure]
+        self.scores.append(score)
         self._trial.report(outcome_of(self.scores).objective, step=episode_id)
         if self._trial.should_prune():
             self.pruned = True
@@ -95,7 +109,7 @@ class Watch(LoopCallback):
 
 def run_trial(plan: TrialPlan, trial: Verdicts, params: dict[str, Any], seed: int) -> TrialOutcome:
     """Train with ``params`` until the trial's budget is spent, the run has converged, or it is pruned."""
-    watch = Watch(trial)
+    watch = Watch(trial, plan.measure)
     optimizer = plan.optimizer(params, trial.number, seed, watch)
     watch.stop = optimizer.stop
     optimizer.run()

@@ -59,7 +59,7 @@ def test_all_that_take_part_in_a_round_share_its_seeds_and_the_report_uses_other
 
 def test_a_search_trial_makes_no_closing_evaluation_at_all(tmp_path):
     pipeline = Noisy([10, 90, 20, 30], [1.0, 2.0, 50.0, 3.0, 4.0])
-    agent, opt = trained(tmp_path, pipeline, evaluation_episodes=0)
+    agent, _opt = trained(tmp_path, pipeline, evaluation_episodes=0)
     assert pipeline.seeds == {}
     assert agent.policy == 1
 

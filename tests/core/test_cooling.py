@@ -41,4 +41,4 @@ def test_an_agent_without_a_learning_rate_or_with_one_under_a_schedule_is_left_a
 class ScheduledAgent(ScriptedAgent):
     @property
     def param_space(self):
-        return Space(learning_rate=Param("log_float", 1e-5, 1e-2, tunable=False))
+        return Space(learning_rate=Param("log_float", 1e-5, 1e-2, tunable=False, is_scheduled=True))

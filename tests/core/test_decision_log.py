@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensor_optix import Continuation, ConfigError, LoopCallback, RLOptimizer
+from tensor_optix import ConfigError, Continuation, LoopCallback, RLOptimizer
 from tensor_optix.core.decision_log import checked, counted, rule_of
 from tensor_optix.storage import FileSystem, RunDirectory
 from tests.core.scripted import FirstReward, ScriptedAgent, ScriptedPipeline

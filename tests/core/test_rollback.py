@@ -115,14 +115,14 @@ def test_after_three_rollbacks_the_run_ends_as_collapsed(run):
 
 
 def test_without_evaluation_an_alarm_that_persists_is_enough(run):
-    opt, told = run(World(falls_at(30), can_evaluate=False), max_episodes=40)
+    _opt, told = run(World(falls_at(30), can_evaluate=False), max_episodes=40)
     assert len(told.restored) == 1
     assert told.falls[0] >= 36
 
 
 def test_without_the_setting_a_fall_is_only_told_and_costs_nothing(run):
     world = World(falls_at(30))
-    opt, told = run(world, rollback_on_degradation=False, max_episodes=45)
+    _opt, told = run(world, rollback_on_degradation=False, max_episodes=45)
     assert len(told.falls) == 1
     assert told.restored == []
     assert world.evaluations == 0
@@ -130,19 +130,19 @@ def test_without_the_setting_a_fall_is_only_told_and_costs_nothing(run):
 
 def test_an_off_policy_agent_goes_on_and_its_best_policy_is_handed_out(run):
     agent = OffPolicy()
-    opt, told = run(World(falls_at(30)), agent=agent, max_episodes=45)
+    _opt, told = run(World(falls_at(30)), agent=agent, max_episodes=45)
     assert told.restored == []
     assert len(told.falls) == 1
     assert agent.policy < 30  # at the end
 
 
 def test_negative_returns_raise_no_alarm(run):
-    opt, told = run(World(lambda policy: -200.0), max_episodes=300, stuck_after=1000)
+    _opt, told = run(World(lambda policy: -200.0), max_episodes=300, stuck_after=1000)
     assert told.falls == []
 
 
 def test_a_threshold_of_ones_own_is_taken_at_its_word(run):
-    opt, told = run(World(lambda policy: 100.0 if policy != 20 else 80.0), degradation_threshold=0.9,
+    _opt, told = run(World(lambda policy: 100.0 if policy != 20 else 80.0), degradation_threshold=0.9,
                     rollback_on_degradation=False)  # fmt: skip
     assert told.falls == [20]
 

@@ -80,5 +80,6 @@ def test_a_copied_hyperparam_set_is_its_own():
     assert copied.episode_id == 3
 
 
-def test_only_convergence_and_the_ceiling_are_the_loops_own_success():
-    assert [reason for reason in StopReason if reason.is_convergence] == [StopReason.CONVERGED, StopReason.CEILING]
+def test_that_nothing_more_is_to_be_gained_is_said_by_three_reasons():
+    found = [reason for reason in StopReason if reason.is_convergence]
+    assert found == [StopReason.CONVERGED, StopReason.CEILING, StopReason.OVERFITTING]

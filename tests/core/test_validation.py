@@ -238,3 +238,16 @@ def test_hooks_follow_the_selection_signal(build):
     held_out = HeldOut(lambda policy: [3.0, 1.0, 5.0, 0.0][policy])
     build([1, 2, 3, 4], val_pipeline=held_out, callbacks=[HookLog(log)], max_episodes=4, max_snapshots=2).run()
     assert [entry for entry in log if "improvement" in entry] == ["on_improvement 5"]
+
+
+def test_a_search_ranks_trials_by_validation_and_mixes_no_units(tmp_path):
+    pytest.importorskip("optuna")
+    from tensor_optix import TrialOrchestrator
+
+    orchestrator = TrialOrchestrator(
+        lambda params: ScriptedAgent(), lambda: ScriptedPipeline([1000.0]), {"learning_rate": ("float", 0.0, 1.0)},
+        n_trials=2, trial_steps=30, val_pipeline_factory=lambda: HeldOut(lambda policy: 5.0),
+        rloptimizer_kwargs={"evaluator": FirstReward(), "checkpoint_dir": tmp_path}, seed=1,
+    )  # fmt: skip
+    _, score = orchestrator.run()
+    assert score == 5.0

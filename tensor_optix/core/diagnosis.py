@@ -1,0 +1,57 @@
+"""Who looks after learning itself in a run: a ``DiagnosticController``, or nobody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.diagnostic_controller import DiagnosticController
+from tensor_optix.core.loop_config import LoopConfig, default
+
+EPSILON_SETTINGS = ("diag_epsilon_patience", "diag_epsilon_reset_value", "diag_epsilon_score_threshold")
+
+
+class Diagnosis:
+    """Judges every learn call and treats what is ill. None: nothing is looked at.
+
+    explores_again: act on the return at the exploration floor, too. Its threshold is in the units of one environment
+    (20 is little on CartPole and out of reach on Acrobot), so that it counts only where it was chosen.
+    """
+
+    def __init__(self, controller: DiagnosticController | None, *, explores_again: bool = False) -> None:
+        self._controller = controller
+        self._explores_again = explores_again
+
+    @classmethod
+    def chosen_by(cls, config: LoopConfig) -> Diagnosis:
+        """The controller that the settings ask for."""
+        if not config.diagnostics:
+            return cls(None)
+        return cls(
+            DiagnosticController(
+                loss_spike_factor=config.diag_loss_spike_factor,
+                entropy_floor=config.diag_entropy_floor,
+                target_kl=config.diag_target_kl,
+                epsilon_patience=config.diag_epsilon_patience,
+                epsilon_reset_value=config.diag_epsilon_reset_value,
+                epsilon_score_threshold=config.diag_epsilon_score_threshold,
+                min_episodes=config.diag_min_episodes,
+            ),
+            explores_again=any(getattr(config, name) != default(name) for name in EPSILON_SETTINGS),
+        )
+
+    def after(self, window: int, agent: BaseAgent, diagnostics: dict[str, Any]) -> list[tuple[str, str]]:
+        """What was done after this window's learn call: (rule, text) each."""
+        if self._controller is None:
+            return []
+        known = {k: v for k, v in diagnostics.items() if self._explores_again or k != "episode_reward"}
+        return self._controller.step(window, agent, known)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The controller's."""
+        return self._controller.state_dict() if self._controller else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken."""
+        if self._controller is not None:
+            self._controller.load_state_dict(state)

@@ -1,0 +1,49 @@
+"""Which policies are committed, and which of them is the best so far?"""
+
+from __future__ import annotations
+
+from tensor_optix.core.announcer import Announcer
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.commit_guard import CommitGuard
+from tensor_optix.core.tenure import Tenure
+from tensor_optix.core.window import Window
+
+
+class Keeping:
+    """Commits P_k, with its score and H_{k-1}, if it is among the best.
+
+    replayed_until: windows before this one were collected once already, before a resume; what they wrote is there.
+    """
+
+    def __init__(self, registry: CheckpointRegistry, guard: CommitGuard, announcer: Announcer) -> None:
+        self._registry = registry
+        self._guard = guard
+        self._announcer = announcer
+        self._replayed_until = 0
+        self.best = registry.best
+
+    def restart(self) -> None:
+        """A ``run()`` begins: how the last one chose its best counts no more, scores do."""
+        self._replayed_until = 0
+        if self.best is not None:
+            self._registry.choose(None)
+
+    def resume(self, window: int, replayed_until: int) -> None:
+        """Go on with ``window``."""
+        self._replayed_until = replayed_until
+        self.best = self._registry.best_before(window)
+
+    def after(self, window: Window, tenure: Tenure) -> None:
+        """Keep the policy of this window, or do not."""
+        metrics, selection, before = window.metrics, window.selection, self.best
+        if metrics is None or selection is None or not self._registry.would_keep(selection):
+            return
+        is_again = window.number < self._replayed_until
+        ranked_by = {} if selection == metrics.primary_score else {"selection_score": selection}
+        snapshot = self._registry.find(metrics, tenure.made_by) if is_again else None
+        snapshot = snapshot or self._guard.attempt(
+            lambda: self._registry.save(tenure.agent, metrics, tenure.made_by, **ranked_by), "snapshot"
+        )
+        if snapshot is not None:
+            self.best = self._registry.best_before(window.number + 1) if is_again else self._registry.best
+            self._announcer.kept(snapshot, before, window)
