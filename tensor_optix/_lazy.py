@@ -67,7 +67,7 @@ PUBLIC_NAMES: dict[str, str] = {
         "tensor_optix.callbacks.progress": "ProgressBar",
         "tensor_optix.callbacks.video": "VideoRecorder",
         "tensor_optix.pipeline.episode_film": "EpisodeFilm",
-        "tensor_optix.export.export_policy": "export_policy",
+        "tensor_optix.export.exporting": "export_policy",
         "tensor_optix.export.numpy_policy": "NumpyPolicy",
         "tensor_optix.optimizer": "RLOptimizer",
         "tensor_optix.orchestrator": "TrialOrchestrator",

@@ -43,7 +43,7 @@ def export(
         if not targets:
             raise ConfigError("say what to write: --numpy FILE, --safetensors DIR or --onnx FILE")
         from tensor_optix import quick
-        from tensor_optix.export.export_policy import export_policy
+        from tensor_optix.export.exporting import export_policy
 
         with redirect_stdout(sys.stderr):
             loaded = quick.load(run_at(run, allow_import=allow_import), allow_import=allow_import)
