@@ -37,6 +37,7 @@ from tensor_optix import (
     TorchSACAgent,
 )
 from tensor_optix.core import training_states
+from tensor_optix.core.confirmation import Confirmation
 from tensor_optix.core.state import split_state
 from tensor_optix.storage import FileSystem, RunDirectory
 from tests.core.scripted import FirstReward, ScriptedAgent, ScriptedPipeline, window_of
@@ -563,3 +564,24 @@ def test_validation_and_external_scores_go_on_where_they_were(tmp_path):
     assert list(dict.fromkeys([*scored_before, *scored_after])) == scored
     assert resumed.best_snapshot.rank == whole.best_snapshot.rank
     assert resumed.result.env_steps == whole.result.env_steps
+
+
+def test_a_closing_that_was_killed_is_closed_again_with_the_same_candidates(tmp_path, monkeypatch):
+    """The last policy was committed by the closing that died: it must not compete with itself."""
+
+    def killed(*_):
+        raise Killed
+
+    settings = {"evaluator": ReturnEvaluator(score_episodes=12)}  # the last windows carry no score
+    whole = make("torch ppo", tmp_path / "whole", **settings)
+    whole.run()
+    broken = make("torch ppo", tmp_path / "broken", **settings)
+    with monkeypatch.context() as patched:
+        patched.setattr(Confirmation, "winner", killed)
+        with pytest.raises(Killed):
+            broken.run()
+    resumed = make("torch ppo", tmp_path / "broken", resume=True, **settings)
+    resumed.run()
+    assert [s.episode_id for s in resumed.registry.snapshots] == [s.episode_id for s in whole.registry.snapshots]
+    assert resumed.result.evaluation_steps == whole.result.evaluation_steps
+    assert resumed.result.final == whole.result.final

@@ -22,6 +22,9 @@ from tensor_optix.core.weight_average import WeightAverage
 from tensor_optix.core.window import Window
 from tensor_optix.errors import CheckpointError, EnvError
 
+AVERAGED = "averaged_policies"
+"""A metric that only the mean of several policies has: of how many."""
+
 
 @dataclass(frozen=True)
 class Ending:
@@ -74,16 +77,21 @@ class Closing:
         combined, selection = self._outside.combined(None, measured, -1), self._outside.selection(None, measured)
         return None if combined is None or selection is None else (combined, selection)
 
-    def averaged(self, tenure: Tenure, average: WeightAverage) -> PolicySnapshot | None:
-        """The mean of the cool-down's policies as one more candidate; nobody has scored it, so it ranks last."""
+    def averaged(self, tenure: Tenure, average: WeightAverage, window: int) -> PolicySnapshot | None:
+        """The mean of the cool-down's policies as one more candidate; nobody has scored it, so it ranks last.
+
+        Closing ``window`` may have been begun before, by a process that was killed in it: then it is there already.
+        """
         registry = self._parts.registry
         snapshots = registry.snapshots
         is_comparable = self._outside.unit != "external" and not self._requests.by_signal
         if not (average.is_ready and is_comparable and len(snapshots) > 1):
             return None
-        last = snapshots[-1]
+        known = (s for s in snapshots if s.episode_id == window and AVERAGED in s.eval_metrics.metrics)
+        if (again := next(known, None)) is not None:
+            return again
         average.put_into(tenure.agent)
-        metrics = EvalMetrics(last.rank, {"averaged_policies": float(average.n_policies)}, -1)
+        metrics = EvalMetrics(snapshots[-1].rank, {AVERAGED: float(average.n_policies)}, window)
         try:
             return registry.save(tenure.agent, metrics, tenure.made_by)
         except CheckpointError as error:

@@ -12,25 +12,27 @@ from tensor_optix.core.window import Window
 class Keeping:
     """Commits P_k, with its score and H_{k-1}, if it is among the best.
 
-    replayed_until: windows before this one were collected once already, before a resume; what they wrote is there.
+    In a resumed run some windows, or the closing, may have been gone through before: what they wrote is there, and is
+    found again in place of being written twice.
     """
 
     def __init__(self, registry: CheckpointRegistry, guard: CommitGuard, announcer: Announcer) -> None:
         self._registry = registry
         self._guard = guard
         self._announcer = announcer
-        self._replayed_until = 0
+        self._is_resumed = False
         self.best = registry.best
 
     def restart(self) -> None:
         """A ``run()`` begins: how the last one chose its best counts no more, scores do."""
-        self._replayed_until = 0
+        self._is_resumed = False
         if self.best is not None:
             self._registry.choose(None)
 
-    def resume(self, window: int, replayed_until: int) -> None:
+    def resume(self, window: int) -> None:
         """Go on with ``window``."""
-        self._replayed_until = replayed_until
+        self._is_resumed = True
+        self._registry.choose(None)
         self.best = self._registry.best_before(window)
 
     def after(self, window: Window, tenure: Tenure) -> None:
@@ -38,12 +40,11 @@ class Keeping:
         metrics, selection, before = window.metrics, window.selection, self.best
         if metrics is None or selection is None or not self._registry.would_keep(selection):
             return
-        is_again = window.number < self._replayed_until
         ranked_by = {} if selection == metrics.primary_score else {"selection_score": selection}
-        snapshot = self._registry.find(metrics, tenure.made_by) if is_again else None
+        snapshot = self._registry.find(metrics, tenure.made_by) if self._is_resumed else None
         snapshot = snapshot or self._guard.attempt(
             lambda: self._registry.save(tenure.agent, metrics, tenure.made_by, **ranked_by), "snapshot"
         )
         if snapshot is not None:
-            self.best = self._registry.best_before(window.number + 1) if is_again else self._registry.best
+            self.best = self._registry.best_before(window.number + 1) if self._is_resumed else self._registry.best
             self._announcer.kept(snapshot, before, window)

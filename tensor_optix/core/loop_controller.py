@@ -187,7 +187,8 @@ class LoopController:
         """Go on at the window boundary where the run on disk was committed last."""
         self._tenure, self._totals, seconds, changes = self._continuity.restore()
         self._clock.start(seconds)
-        self._keeping.resume(self._totals.windows, self._parts.files.cut_rows(self._totals.windows))
+        self._parts.files.cut_rows(self._totals.windows)
+        self._keeping.resume(self._totals.windows)
         self._closing.notes.extend(f"resumed, but not bit for bit: {change}" for change in changes)
 
     def _begin_tenure(
@@ -498,7 +499,7 @@ class LoopController:
         self._keep_last()
         if self._config.evaluation_episodes:
             history = [(m.episode_id, m.primary_score) for m in self._tracker.history]
-            averaged = closing.averaged(self._tenure, self._average)
+            averaged = closing.averaged(self._tenure, self._average, self._totals.windows)
             confirmed = closing.confirm(history, averaged)
             if confirmed is not None:
                 self._announcer.decided("confirmed", confirmed.text, self._standing(), confirmed.evidence)
@@ -522,6 +523,7 @@ class LoopController:
         last = self._closing.last_policy(self._tenure, evaluates=bool(self._config.evaluation_episodes))
         if last is not None:
             metrics, selection = last
+            metrics = replace(metrics, episode_id=self._totals.windows)  # the window that it would have collected
             self._keeping.after(replace(self._standing(), metrics=metrics, selection=selection), self._tenure)
 
     def _hand_back(self) -> None:

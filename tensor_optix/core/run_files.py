@@ -62,11 +62,9 @@ class RunFiles:
         self._fs.remove_tree(self.path)
         self._directory = None
 
-    def cut_rows(self, window: int) -> int:
-        """Drop the rows of ``window`` and later ones; returns how far they had come."""
-        rows = self._opened.read_metrics()
+    def cut_rows(self, window: int) -> None:
+        """Drop the rows of ``window`` and later ones."""
         self._opened.cut_rows(window)
-        return max((int(row["window"]) + 2 for row in rows if isinstance(row.get("window"), int)), default=0)
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """A row per tick."""
