@@ -10,6 +10,7 @@ from typing import Any
 
 from tensor_optix.algorithms.network_agent import NetworkAgent
 from tensor_optix.core.callbacks import LoopCallback
+from tensor_optix.core.hyperparams import Space
 from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.core.reporting import Reporter
 from tensor_optix.core.rng import checked_seed, fresh_seed
@@ -126,13 +127,21 @@ def plan_text(
         f"{_networks(build)}; {_normalised(build)}",
         f"{build.n_envs} environment{'s' if build.n_envs > 1 else ''}, windows of "
         f"{build.n_envs * build.window_size:,} steps; no validation environments, nothing is spawned",
-        f"SPSA tunes {', '.join(build.space.tuner_bounds)} while it trains, where a gain can be told from the noise",
+        _tuned(build.space, chosen),
         "  ".join(f"{name}={_value(value)}" for name, value in chosen.items()),
         _ending(config),
         *more,
     ]
     lines = [line for text in paragraphs for line in textwrap.wrap(text, PARAGRAPH, break_long_words=False)]
     return [f"{'plan' if number == 0 else '':7s}{line}" for number, line in enumerate(lines)]
+
+
+def _tuned(space: Space, chosen: Mapping[str, Any]) -> str:
+    """Who changes which hyperparameters while it trains."""
+    owned = ["learning_rate"] if "target_kl" in chosen else []
+    tuned = ", ".join(name for name in space.tuner_bounds if name not in owned)
+    controlled = "the learning rate follows the KL divergence; " if owned else ""
+    return f"{controlled}SPSA tunes {tuned} while it trains, where a gain can be told from the noise"
 
 
 # -- helpers -------------------------------------------------------------------------------------------------------
@@ -201,7 +210,7 @@ def _ending(config: LoopConfig) -> str:
     limits = {"max_episodes": config.max_episodes, "max_steps": config.max_steps, "max_time": config.max_time}
     given = [f"{name} {limit:,g}" for name, limit in limits.items() if limit is not None]
     rule = (f"{config.dormant_threshold} scores in a row brought no gain above the noise" if config.chooses_patience
-            else "it is improbable (5 %) that more than 5 % is left to gain")  # fmt: skip
+            else "it is improbable that more than 5 % is left to gain")  # fmt: skip
     latest = f"; at the latest at {', '.join(given)}" if given else "; no limit of steps or time"
     fresh = f"; then {config.evaluation_episodes} episodes on fresh seeds" if config.evaluation_episodes else ""
     return f"stops when {rule}, or every episode ends at the same, best return{latest}{fresh}"

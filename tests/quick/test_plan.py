@@ -33,7 +33,7 @@ def test_a_plan_says_what_it_will_do_and_why():
         "Box(4) -> Discrete(2), 500-step limit, solved at 475 seed 5", "PPO (discrete actions) on PyTorch (asked for)",
         "CPU (small dense networks are fastest there)", "dense 64-64 tanh networks; observations normalised",
         "8 environments, windows of 2,048 steps; no validation environments, nothing is spawned",
-        "SPSA tunes learning_rate, gamma, clip_ratio, entropy_coef while it trains",
+        "the learning rate follows the KL divergence; SPSA tunes gamma, clip_ratio, entropy_coef while it trains",
         "at the latest at max_steps 100,000; then 20 episodes on fresh seeds",
     ):  # fmt: skip
         assert claim in flowing
