@@ -160,6 +160,8 @@ class RLOptimizer:
         _check_hyperparams(adopted)
         wanted = LoopConfig.from_settings(settings)
         config = wanted.adapted_to(adopted)
+        if val_pipeline is not None and config.val_episodes == 0:
+            raise ConfigError("val_episodes=0 leaves a val_pipeline nothing to do: leave the pipeline out")
         evaluator, tuner = evaluator or ReturnEvaluator(), optimizer or SPSAOptimizer()
         rule = rule_for(config, is_patient=wanted.chooses_patience, cools_down=can_be_cooled(adopted))
         pipeline.set_agent(adopted)

@@ -72,11 +72,14 @@ class Announcer:
         if before is not None:
             self._callbacks.call("on_improvement", snapshot)
 
-    def tuned(self, before: Mapping[str, Any], after: Mapping[str, Any], window: Window) -> None:
-        """The tuner was asked."""
+    def tuned(
+        self, before: Mapping[str, Any], after: Mapping[str, Any], window: Window, *, is_probe: bool = False
+    ) -> None:
+        """The tuner was asked. is_probe: what it gave is an experiment, which ends with its measurement."""
         if before != after:
             changed = {name: value for name, value in after.items() if before.get(name) != value}
-            self.decided("tuned", "the tuner changed the hyperparameters", window, changed)
+            moves = ", ".join(f"{name} {_short(before.get(name))} → {_short(new)}" for name, new in changed.items())
+            self.decided("tuned", f"probes {moves}" if is_probe else moves, window, changed)
         self._callbacks.call("on_hyperparam_update", dict(before), dict(after))
 
     def finished(self, window: Window, best: PolicySnapshot | None) -> None:
@@ -108,3 +111,7 @@ class Announcer:
     def decided(self, kind: str, text: str, window: Window, evidence: Mapping[str, Any] | None = None) -> None:
         """The loop has decided something."""
         self._reporter.decided(Event(kind, window.number, window.env_steps, window.seconds, text, evidence or {}))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

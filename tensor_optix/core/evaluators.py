@@ -10,6 +10,7 @@ import numpy as np
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.episode_counter import EpisodeCounter
+from tensor_optix.core.episode_facts import EpisodeFacts
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 
 ScoreFn = Callable[[EpisodeData, dict[str, Any]], float]
@@ -26,7 +27,8 @@ class ReturnEvaluator(BaseEvaluator):
     The unit is fixed once: return per env episode when the first one ends; reward per step when none has ended
     for a long time. A score waits until ``score_episodes`` have ended (default 1 for on-policy agents, 5 for
     off-policy ones). ``metrics`` holds n_episodes, standard_error and policy_share, the share of scored steps
-    that were acted by the scored policy itself.
+    that were acted by the scored policy itself; and what the environment says of the ended episodes in their last
+    ``info``: success_rate (of ``is_success`` or ``success``) and the mean of every other number as ``info/NAME``.
 
     primary_score_fn: (episode_data, diagnostics) -> float replaces the score, window by window.
     """
@@ -114,6 +116,7 @@ class _Pool:
         self.steps = 0
         self._own_steps = 0
         self._reward = 0.0
+        self._facts = EpisodeFacts()
 
     def add(self, data: EpisodeData) -> None:
         """Add a window. Steps of earlier windows were acted by earlier policies: they are nobody's own now."""
@@ -122,6 +125,7 @@ class _Pool:
         self._own_steps = sum(map(min, data.episode_lengths, _steps_since_start(data)))
         self.steps += data.length
         self._reward += data.total_reward
+        self._facts.add(data)
 
     def metrics(self, *, per_step: bool) -> dict[str, float]:
         """The score and how far it can be trusted."""
@@ -130,6 +134,7 @@ class _Pool:
         n = len(self.returns)
         spread = float(np.std(self.returns, ddof=1)) if n > 1 else math.nan
         return {
+            **self._facts.means,
             "primary_score": float(np.mean(self.returns)),
             "n_episodes": float(n),
             "standard_error": spread / math.sqrt(n),
@@ -139,11 +144,12 @@ class _Pool:
 
     def state_dict(self) -> dict[str, Any]:
         return {"returns": list(self.returns), "lengths": list(self.lengths), "steps": self.steps,
-                "reward": self._reward}  # fmt: skip
+                "reward": self._reward, "facts": self._facts.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.returns, self.lengths = list(state["returns"]), list(state["lengths"])
         self.steps, self._reward = state["steps"], state["reward"]
+        self._facts.load_state_dict(state["facts"])
 
 
 def _steps_since_start(data: EpisodeData) -> list[int]:

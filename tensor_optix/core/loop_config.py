@@ -14,8 +14,8 @@ from tensor_optix.errors import ConfigError, nearest
 OFF_POLICY_DORMANT_THRESHOLD = 15
 _FRACTIONS = (
     "max_time", "max_unsaved_minutes", "backoff_factor", "improvement_margin", "noise_k",
-    "degradation_threshold", "min_degradation_drop", "target_score", "diag_loss_spike_factor", "diag_entropy_floor",
-    "diag_target_kl", "diag_epsilon_reset_value", "diag_epsilon_score_threshold",
+    "degradation_threshold", "min_degradation_drop", "target_score", "val_share", "diag_loss_spike_factor",
+    "diag_entropy_floor", "diag_target_kl", "diag_epsilon_reset_value", "diag_epsilon_score_threshold",
 )  # fmt: skip
 
 
@@ -48,8 +48,11 @@ class LoopConfig:
         learning rate, at most three times. (Off-policy agents go on; the best policy is kept to be handed out.)
     Validation
         val_deterministic: validate with the most probable action instead of acting as in training.
+        val_episodes: complete env episodes of one validation (default: as many as fill the pipeline's window).
+        val_share: a validation waits until the earlier ones have used at most this part of the run's env steps.
     target_score: a score at which it is told that the target is reached (default: the environment's own reward
-    threshold); with ``stop_at_target`` the run ends there.
+    threshold); with ``stop_at_target`` the run ends there. target_metric: the metric that has to reach it, for
+    example "success_rate", where it is not the score.
     on_dormant: "stop", or "watch": keep acting without learning, and learn again when the policy has become worse.
     diagnostics: watch what ``learn`` returns and treat trouble (``DiagnosticController``; diag_*: its settings).
     trend_window: scores over which ``BackoffScheduler`` fits its trend.
@@ -79,7 +82,10 @@ class LoopConfig:
     trend_window: int = 8
     rollback_on_degradation: bool = False
     val_deterministic: bool = False
+    val_episodes: int | None = None
+    val_share: float = 1.0
     target_score: float | None = None
+    target_metric: str | None = None
     stop_at_target: bool = False
     on_dormant: str = "stop"
     diagnostics: bool = True
@@ -99,7 +105,7 @@ class LoopConfig:
             self._require(name, at_least=1)
         for name in ("max_episodes", "max_steps", "max_time", "min_episodes_before_dormant", "improvement_margin",
                      "noise_k", "min_episodes_before_degradation", "degradation_threshold", "min_degradation_drop",
-                     "evaluation_episodes"):  # fmt: skip
+                     "evaluation_episodes", "val_episodes", "val_share"):  # fmt: skip
             self._require(name, at_least=0)
         for name in ("diag_loss_spike_factor", "diag_epsilon_patience", "diag_epsilon_reset_value",
                      "diag_min_episodes"):  # fmt: skip
@@ -112,6 +118,9 @@ class LoopConfig:
         for name in ("rollback_on_degradation", "val_deterministic", "stop_at_target", "diagnostics"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be True or False, got {getattr(self, name)!r}")
+        if self.target_metric is not None and (not isinstance(self.target_metric, str) or self.target_score is None):
+            raise ConfigError(f"target_metric is a metric's name beside a target_score, got {self.target_metric!r} "
+                              f"and target_score {self.target_score!r}")  # fmt: skip
         if self.on_dormant not in ("stop", "watch"):
             raise ConfigError(f"on_dormant must be 'stop' or 'watch', got {self.on_dormant!r}")
         self._require("backoff_factor", at_least=1)

@@ -278,7 +278,9 @@ class LoopController:
     def _evaluate(self) -> Measured:
         """What P_k is worth besides, where it is time to know; its env steps are those of the run."""
         before = self._validation.steps if self._validation else 0
-        measured = self._outside.at_boundary(self._tenure.agent, self._totals.windows)
+        measured = self._outside.at_boundary(
+            self._tenure.agent, self._totals.windows, self._totals.env_steps
+        )
         self._totals.env_steps += (self._validation.steps if self._validation else 0) - before
         return measured
 
@@ -337,17 +339,19 @@ class LoopController:
 
     def _reached(self, window: Window) -> None:
         """Tell once that the target score is reached."""
-        target, smoothed = self._target, window.smoothed
-        if target is None or window.train_score is None or smoothed is None or smoothed < target:
+        target, name = self._target, self._config.target_metric
+        reached = window.smoothed if name is None else (window.metrics.metrics if window.metrics else {}).get(name)
+        if target is None or window.train_score is None or reached is None or reached < target:
             return
         if not self._totals.has_reached_target:
             self._totals.has_reached_target = True
-            self._announcer.decided("target", f"the score of {target:g} is reached", window, {"smoothed": smoothed})
+            text = f"the {name or 'score'} of {target:g} is reached"
+            self._announcer.decided("target", text, window, {name or "smoothed": reached})
 
     def _target_ending(self) -> Ending | None:
         if not (self._config.stop_at_target and self._totals.has_reached_target):
             return None
-        return Ending(StopReason.TARGET_SCORE, f"the target score of {self._target:g} is reached")
+        return Ending(StopReason.TARGET_SCORE, f"the target of {self._target:g} is reached")
 
     def _overfitting(self, window: Window) -> Ending | None:
         """Whether validation says that nothing more is to be gained, whatever the training score does."""
@@ -545,7 +549,8 @@ class LoopController:
         parts = self._parts
         return RunInfo(
             parts.files.run_id, parts.files.path, parts.pipeline.description, type(parts.agent).__name__,
-            parts.streams.seed, self._config.dormant_threshold, parts.agent.get_hyperparams().params,
+            parts.streams.seed, self._config.dormant_threshold, parts.agent.get_hyperparams().params, self._target,
+            self._config.target_metric, self._outside.unit,
         )  # fmt: skip
 
 
@@ -560,7 +565,8 @@ def _validation(parts: LoopParts, config: LoopConfig, requests: StopRequests) ->
     if parts.val_pipeline is None:
         return None
     return Validation(
-        parts.val_pipeline, parts.evaluator, parts.streams, requests, deterministic=config.val_deterministic
+        parts.val_pipeline, parts.evaluator, parts.streams, requests, deterministic=config.val_deterministic,
+        episodes=config.val_episodes,
     )
 
 

@@ -82,12 +82,16 @@ class OutsideScores:
         self._backoff, self._improved = Backoff(self._config.base_interval), True
         self._series.restart()
 
-    def at_boundary(self, agent: BaseAgent, window: int) -> Measured:
-        """Evaluate the policy that is about to collect ``window``, if that is due. A resumed run does it once."""
+    def at_boundary(self, agent: BaseAgent, window: int, env_steps: int) -> Measured:
+        """Evaluate the policy that is about to collect ``window``, if that is due. A resumed run does it once.
+
+        env_steps: of the run so far, of which validation may use its share.
+        """
         if self.unit == "training" or self._measured_for == window:
             return self._measured
         is_due = self._ticks_since is None or self._ticks_since >= self._backoff.interval
-        measured = self.measure(agent) if is_due and not agent.warming_up else Measured()
+        is_due = is_due and self._has_share(env_steps) and not agent.warming_up
+        measured = self.measure(agent) if is_due else Measured()
         if measured != Measured():
             self._ticks_since = 0
             self._backoff, self._improved = self._backoff.after(self._improved, self._config), False
@@ -133,6 +137,9 @@ class OutsideScores:
             return measured.external
         metrics = measured.validation if self.unit == "validation" else train
         return None if metrics is None else metrics.primary_score
+
+    def _has_share(self, env_steps: int) -> bool:
+        return self._validation is None or self._validation.steps <= self._config.val_share * env_steps
 
     def _labelled(self, metrics: EvalMetrics) -> EvalMetrics:
         """Greedy validation against sampled training is no generalization gap, and must not be taken for one."""

@@ -13,7 +13,11 @@ from tensor_optix.storage import FileSystem
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What is known before the first window."""
+    """What is known before the first window.
+
+    target: the score, or the value of ``target_metric``, that counts as solved; None: there is none.
+    unit: what policies are chosen by: training, validation or external.
+    """
 
     run_id: str
     run_dir: Path
@@ -22,6 +26,9 @@ class RunInfo:
     seed: int
     dormant_threshold: int
     hyperparams: Mapping[str, Any]
+    target: float | None = None
+    target_metric: str | None = None
+    unit: str = "training"
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class Tuning:
         after = self._tuner.suggest(before.copy(), self._tracker.history)
         if after.params != before.params:
             agent.set_hyperparams(after)
-        self._announcer.tuned(before.params, after.params, window)
+        self._announcer.tuned(before.params, after.params, window, is_probe=self._tuner.is_probing)
 
     def settle(self, agent: BaseAgent) -> None:
         """Leave no experiment in an agent that is handed out."""

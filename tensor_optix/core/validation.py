@@ -22,8 +22,9 @@ MAX_EPISODES = 1_000  # of one validation, however short they are
 class Validation:
     """Complete env episodes of a pipeline of its own, from resets, on seeds that are used once.
 
-    The policy acts as in training unless ``deterministic``. A pipeline that gives no env episodes on request
-    (``evaluate`` returns None) is asked for its next window instead. ``steps`` counts env steps.
+    The policy acts as in training unless ``deterministic``. episodes: of one validation; None: as many as fill a
+    window of the pipeline. A pipeline that gives no env episodes on request (``evaluate`` returns None) is asked for
+    its next window instead. ``steps`` counts env steps.
     """
 
     def __init__(
@@ -34,8 +35,10 @@ class Validation:
         requests: StopRequests,
         *,
         deterministic: bool = False,
+        episodes: int | None = None,
     ) -> None:
         self.pipeline = pipeline
+        self._wanted_episodes = episodes
         self.steps = 0
         self.deterministic = deterministic
         self._evaluator = evaluator
@@ -69,15 +72,20 @@ class Validation:
         return present(self._evaluator.score_validation(data.for_reading()), evaluator=self._evaluator)
 
     def _collected(self, agent: BaseAgent, number: int) -> EpisodeData | None:
-        wanted = self.pipeline.window_steps or 1
         episodes: list[EpisodeData] = []
-        while sum(episode.length for episode in episodes) < wanted and len(episodes) < MAX_EPISODES:
+        while not self._is_enough(episodes):
             seed = self._streams.counter_seed("validation", number, len(episodes))
             data = self.pipeline.evaluate(agent, seeds=[seed], deterministic=self.deterministic)
             if data is None:
                 break
             episodes.append(data)
         return joined(episodes) if episodes else self._next_window()
+
+    def _is_enough(self, episodes: Sequence[EpisodeData]) -> bool:
+        if self._wanted_episodes is not None:
+            return len(episodes) >= self._wanted_episodes
+        steps = sum(episode.length for episode in episodes)
+        return steps >= (self.pipeline.window_steps or 1) or len(episodes) >= MAX_EPISODES
 
     def _next_window(self) -> EpisodeData | None:
         if self._windows is None:

@@ -5,15 +5,18 @@ import math
 import numpy as np
 import pytest
 
+from tensor_optix.core.episode_facts import MAX_FACTS
 from tensor_optix.core.evaluators import ReturnEvaluator
 from tensor_optix.core.types import EpisodeData
 
 
-def window(ends: dict[int, float], length: int = 10, lengths: list[int] | None = None, **fields) -> EpisodeData:
+def window(
+    ends: dict[int, float], length: int = 10, lengths: list[int] | None = None, rows: list | None = None, **fields
+) -> EpisodeData:
     """A window with env episodes that end at these rows with these returns."""
     return EpisodeData(
         observations=np.zeros((length, 1)), actions=np.zeros(length), rewards=[0.5] * length,
-        terminated=[row in ends for row in range(length)], truncated=[False] * length, infos=[{}] * length,
+        terminated=[row in ends for row in range(length)], truncated=[False] * length, infos=rows or [{}] * length,
         episode_id=0, episode_returns=list(ends.values()), episode_lengths=lengths or [1] * len(ends),
         episode_ends=list(ends), **fields,
     )  # fmt: skip
@@ -117,3 +120,27 @@ def test_it_goes_on_where_its_state_was_taken():
     other.load_state_dict(evaluator.state_dict())
     ours, theirs = (e.score(window({1: 60.0}), {}) for e in (evaluator, other))
     assert ours.metrics == pytest.approx(theirs.metrics)
+
+
+def test_what_the_environment_says_of_ended_episodes_becomes_metrics():
+    evaluator = ReturnEvaluator(score_episodes=2)
+    last = {"is_success": True, "lap": np.float32(2), "note": "x", "odd": math.nan, "huge": 10**400}
+    data = window({2: 1.0}, length=3, rows=[{"is_success": True, "lap": 9.0}, {}, last])
+    assert evaluator.score(data, {}) is None
+    metrics = evaluator.score(window({0: 1.0}, length=1, rows=[{"is_success": False}]), {}).metrics
+    assert metrics["success_rate"] == 0.5
+    assert metrics["info/lap"] == 2.0  # of the one episode that said it, at its end
+    assert not {"info/note", "info/odd", "info/huge"} & set(metrics)
+
+
+def test_facts_of_open_pools_are_part_of_the_state():
+    one, other = ReturnEvaluator(score_episodes=2), ReturnEvaluator(score_episodes=2)
+    one.score(window({0: 1.0}, length=1, rows=[{"success": 1}]), {})
+    other.load_state_dict(one.state_dict())
+    last = window({0: 1.0}, length=1, rows=[{"success": 0}])
+    assert other.score(last, {}).metrics["success_rate"] == 0.5
+
+
+def test_an_environment_cannot_fill_the_logs_with_names():
+    data = window({0: 1.0}, length=1, rows=[{f"name {n}": n for n in range(1000)}])
+    assert sum(name.startswith("info/") for name in ReturnEvaluator().score(data, {}).metrics) == MAX_FACTS

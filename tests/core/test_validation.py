@@ -106,6 +106,42 @@ def test_validation_is_spaced_by_the_backoff_interval(build):
     assert sorted(set(held_out.evaluated)) == [0, 1, 3, 7, 15]
 
 
+def test_validation_waits_until_it_has_used_no_more_than_its_share(build):
+    held_out = HeldOut(lambda policy: float(policy))
+    build(list(range(20)), val_pipeline=held_out, max_episodes=20, val_share=0.25, val_episodes=1).run()
+    # a step each: after n of them the next one waits for a boundary with at least 4 n steps, validation included
+    assert held_out.evaluated == [0, 3, 6, 9, 12, 15, 18]
+
+
+def test_a_validation_of_so_many_episodes(build):
+    held_out = HeldOut(lambda policy: 1.0)
+    build([1], val_pipeline=held_out, max_episodes=1, val_episodes=5).run()
+    assert held_out.evaluated == [0] * 5
+
+
+def test_a_validation_without_episodes_is_refused(build):
+    with pytest.raises(ConfigError, match="leave the pipeline out"):
+        build([1], val_pipeline=HeldOut(lambda policy: 1.0), val_episodes=0)
+
+
+def test_a_target_may_be_a_metric_that_the_environment_reports(build):
+    class Succeeding(FirstReward):
+        def score(self, episode_data, train_diagnostics):
+            metrics = super().score(episode_data, train_diagnostics)
+            return EvalMetrics(metrics.primary_score, {"success_rate": metrics.primary_score / 10}, 0)
+
+    opt = build(
+        [1, 5, 9, 9, 9], evaluator=Succeeding(), target_score=0.9, target_metric="success_rate", stop_at_target=True
+    )
+    opt.run()
+    assert (opt.result.reason, opt.result.windows) == (StopReason.TARGET_SCORE, 3)
+
+
+def test_a_target_metric_needs_its_target(build):
+    with pytest.raises(ConfigError, match="target_metric"):
+        build([1], target_metric="success_rate")
+
+
 def test_a_validation_pipeline_without_evaluation_is_asked_for_a_window(build):
     held_out = ScriptedPipeline([3, 2, 1])
     agent = ScriptedAgent()
