@@ -79,8 +79,9 @@ class Priorities:
         """``(rows, P of each)``, [K, B] each: every batch draws once from each of B equal parts of the mass."""
         tree = self._current_tree()
         parts = np.arange(batch_size) + rng.random((n_batches, batch_size))
-        rows = tree.find(parts * (tree.total / batch_size))
-        return rows, tree.mass(rows) / tree.total
+        rows = tree.find((parts * (tree.total / batch_size)).ravel())
+        probability = tree.mass(rows) / tree.total
+        return rows.reshape(parts.shape), probability.reshape(parts.shape)
 
     def state_dict(self) -> dict[str, Any]:
         """All priorities; the tree is a function of them."""

@@ -30,7 +30,7 @@ class TransitionRing:
         self._size = 0
         self._head = 0  # where the next row goes
         self._columns: dict[str, np.ndarray] = {}
-        self._link = np.zeros(0, dtype=np.int32)  # row -> row of its successor, or -1 - slot of it in the pool
+        self._link = np.zeros(0, dtype=np.int32)  # row -> row of its successor, or ~slot of it in the pool
         self._finals = ObservationPool()
         self._open_rows: list[int] = []  # by environment: its newest row, where its env episode may go on
 
@@ -53,7 +53,7 @@ class TransitionRing:
         for name, column in rows.columns.items():
             self._columns[name][where] = column
         self._link[where] = (where + 1) % self.capacity
-        self._link[where[rows.ends]] = -1 - self._finals.put(rows.successors)
+        self._link[where[rows.ends]] = ~self._finals.put(rows.successors)
         self._head = (self._head + len(rows)) % self.capacity
         self._size = min(self._size + len(rows), self.capacity)
         return where
@@ -73,21 +73,22 @@ class TransitionRing:
         row, link = index, self._link.take(index)
         reward = self._columns["reward"].take(index)
         n_used = np.ones(len(index), dtype=np.int64)
+        power: Any = np.float32(gamma)  # γ^m
         for step in range(1, n_step):
             goes_on = link >= 0
             row = np.where(goes_on, link, row)
             reward += self._columns["reward"].take(row) * (goes_on * np.float32(gamma**step))
             n_used += goes_on
+            power = np.where(goes_on, np.float32(gamma ** (step + 1)), power)
             link = self._link.take(row)
         terminated = self._columns["terminated"].take(row)
-        powers = np.array([gamma**step for step in range(n_step + 1)], dtype=np.float32)
         return {
             "observation": self._columns["observation"].take(index, axis=0),
             "action": self._columns["action"].take(index, axis=0),
             "reward": reward,
             "next_observation": self._successors(link),
             "terminated": terminated.astype(np.float32),
-            "discount": powers.take(n_used) * ~terminated,
+            "discount": ~terminated * power,
             "n_used": n_used,
         }
 
@@ -123,13 +124,13 @@ class TransitionRing:
         observation = self._columns["observation"].take(link, axis=0, mode="clip")
         in_pool = (link < 0).nonzero()[0]
         if in_pool.size:
-            observation[in_pool] = self._finals.take(-1 - link[in_pool])
+            observation[in_pool] = self._finals.take(~link[in_pool])
         return observation
 
     def _forget(self, where: np.ndarray) -> None:
         """Free what the rows at ``where``, which are about to be written over, have in the pool."""
         links = self._link[where]
-        self._finals.free(-1 - links[links < 0])
+        self._finals.free(~links[links < 0])
         n_after_head = [(row - self._head) % self.capacity for row in self._open_rows]
         self._open_rows = [
             row if row != NO_ROW and distance >= len(where) else NO_ROW
@@ -145,7 +146,7 @@ class TransitionRing:
                 continue
             newest = self._open_rows[env]
             if newest != NO_ROW:
-                slot = np.array([-1 - self._link[newest]])
+                slot = ~self._link[newest : newest + 1]
                 if np.array_equal(self._finals.take(slot)[0], rows.columns["observation"][start]):
                     self._link[newest] = where[start]
                     self._finals.free(slot)

@@ -52,6 +52,14 @@ def test_a_tree_built_anew_from_its_leaves_is_equal_bit_for_bit(values, seed):
     np.testing.assert_array_equal(again._nodes, tree._nodes)
 
 
+def test_rounding_is_the_same_on_every_level_when_a_large_tree_is_built_anew():
+    rng, tree, again = np.random.default_rng(0), SumTree(20_000), SumTree(20_000)
+    for n_rows in (1, 64, 3000):
+        tree.set(rng.integers(20_000, size=n_rows), rng.random(n_rows))
+    again.rebuild(tree.mass(np.arange(20_000)))
+    np.testing.assert_array_equal(again._nodes, tree._nodes)
+
+
 @given(st.lists(st.sampled_from([0.0, 1e-12, 0.1, 0.3, 1e9]), min_size=1, max_size=40).filter(any))
 def test_rows_without_mass_are_never_found_however_sums_are_rounded(values):
     tree = filled(values)
