@@ -86,7 +86,7 @@ class SumTree:
             node += goes_right
         block = np.minimum(node - self._n_leaves, len(self._blocks) - 1)
         is_passed = self._blocks.take(block, axis=0).cumsum(axis=1) <= height[:, None]
-        rows = block * BLOCK + np.minimum(is_passed.sum(axis=1), BLOCK - 1)
+        rows: np.ndarray = block * BLOCK + np.minimum(is_passed.sum(axis=1), BLOCK - 1)
         is_lost = self._masses.take(rows) == 0.0  # rounding left a height just past the last row with mass
         if is_lost.any():
             rows[is_lost] = int(self._masses.argmax())
