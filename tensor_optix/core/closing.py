@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from tensor_optix.core.budget import RunClock
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.confirmation import Confirmation, Confirmed, Series
 from tensor_optix.core.convergence import Judgement
+from tensor_optix.core.ending import Ending
 from tensor_optix.core.final_evaluation import FinalEvaluation
 from tensor_optix.core.interrupts import StopRequests, WindowAbandoned
 from tensor_optix.core.loop_parts import LoopParts
 from tensor_optix.core.outside_scores import OutsideScores
 from tensor_optix.core.resume import resume_level
 from tensor_optix.core.tenure import Tenure
-from tensor_optix.core.types import EvalMetrics, PolicySnapshot, RunResult, StopReason, Verdict
+from tensor_optix.core.types import EvalMetrics, PolicySnapshot, RunResult, Verdict
 from tensor_optix.core.weight_average import WeightAverage
 from tensor_optix.core.window import Window
 from tensor_optix.errors import CheckpointError, EnvError
 
 AVERAGED = "averaged_policies"
 """A metric that only the mean of several policies has: of how many."""
-
-
-@dataclass(frozen=True)
-class Ending:
-    """Why a run ends, and an explanation for people. may_continue: a callback may go on with another agent."""
-
-    reason: StopReason
-    explanation: str
-    may_continue: bool = False
 
 
 class Closing:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from tensor_optix.core.announcer import Announcer
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.callbacks import CallbackList
-from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.course import Course
+from tensor_optix.core.ending import Ending
+from tensor_optix.core.keeping import Keeping
+from tensor_optix.core.loop_parts import LoopParts
 from tensor_optix.core.score_tracker import ScoreTracker
 from tensor_optix.core.tenure import Tenure
 from tensor_optix.core.tuning import Tuning
-from tensor_optix.core.types import HyperparamSet, PolicySnapshot
-from tensor_optix.core.window import Window
+from tensor_optix.core.types import HyperparamSet, StopReason
 
 MAX_ROLLBACKS = 3
 
@@ -20,29 +21,44 @@ class Recovery:
 
     def __init__(
         self,
-        registry: CheckpointRegistry,
+        parts: LoopParts,
+        course: Course,
         tracker: ScoreTracker,
         tuning: Tuning,
+        keeping: Keeping,
         announcer: Announcer,
-        callbacks: CallbackList,
     ) -> None:
-        self._registry = registry
+        self._parts = parts
+        self._course = course
         self._tracker = tracker
         self._tuning = tuning
+        self._keeping = keeping
         self._announcer = announcer
-        self._callbacks = callbacks
 
-    def restore(self, tenure: Tenure, best: PolicySnapshot, why: str, standing: Window) -> Tenure:
-        """The tenure goes on from the best policy: its successor. The next tick has no previous score."""
-        agent, rate = tenure.agent, learning_rate(tenure.agent, self._tuning)
-        snapshot = self._registry.load_best(agent, before_window=standing.number + 1) or best
+    @property
+    def is_possible(self) -> bool:
+        """True while there is a policy to come back to, and it has not been tried too often."""
+        return self._keeping.best is not None and self._course.totals.rollbacks < MAX_ROLLBACKS
+
+    def given_up(self, why: str) -> Ending:
+        """What follows one fall too many."""
+        return Ending(StopReason.COLLAPSED, f"fell again after {MAX_ROLLBACKS} rollbacks: {why}")
+
+    def restore(self, why: str) -> None:
+        """The tenure goes on from the best policy. The next tick has no previous score."""
+        best, course = self._keeping.best, self._course
+        assert best is not None, "only a policy that was kept can come back"
+        course.totals.rollbacks += 1
+        tenure, agent, standing = course.tenure, course.agent, course.standing
+        rate = learning_rate(agent, self._tuning)
+        snapshot = self._parts.registry.load_best(agent, before_window=standing.number + 1) or best
         _lower(agent, rate)
         self._tracker.restart()
         now = agent.get_hyperparams().params.get("learning_rate")
         evidence = {"snapshot": snapshot.snapshot_id, "score": snapshot.rank, "learning_rate": now}
         self._announcer.decided("rolled back", f"to snapshot {snapshot.snapshot_id}: {why}", standing, evidence)
-        self._callbacks.call("on_rollback", snapshot)
-        return Tenure.begin(agent, tenure.budget, came_after=tenure.came_after)
+        self._parts.callbacks.call("on_rollback", snapshot)
+        course.tenure = Tenure.begin(agent, tenure.budget, came_after=tenure.came_after)
 
 
 def learning_rate(agent: BaseAgent, tuning: Tuning) -> float | None:

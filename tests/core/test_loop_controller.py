@@ -385,7 +385,7 @@ def test_the_time_of_two_runs_adds_up_without_the_time_between_them(build):
 
     now = [100.0]
     opt = build([1.0], max_episodes=1, callbacks=[FiveSecondsLater()])
-    opt._controller._clock._clock = lambda: now[0]
+    opt._controller._course.clock._clock = lambda: now[0]
     opt.run()
     now[0] += 1000
     opt.run()

@@ -1,0 +1,47 @@
+"""Has the score that somebody is waiting for been reached?"""
+
+from __future__ import annotations
+
+from tensor_optix.core.announcer import Announcer
+from tensor_optix.core.course import Course
+from tensor_optix.core.ending import Ending
+from tensor_optix.core.loop_config import LoopConfig
+from tensor_optix.core.types import StopReason
+from tensor_optix.core.window import Window
+
+
+class Target:
+    """Tells once that the target is reached, and ends the run there where that was asked for.
+
+    score: None until somebody knows one; the environment's own threshold stands in for a user's.
+    """
+
+    def __init__(self, config: LoopConfig, course: Course, announcer: Announcer) -> None:
+        self.score = config.target_score
+        self._metric = config.target_metric
+        self._ends_the_run = config.stop_at_target
+        self._course = course
+        self._announcer = announcer
+
+    def introduce(self, reward_threshold: float | None) -> None:
+        """Once per loop: what the environment counts as solved."""
+        self.score = reward_threshold if self.score is None else self.score
+
+    def after(self, window: Window) -> None:
+        """Look at the smoothed training score of a window, or at the metric that was asked for."""
+        score, totals = self.score, self._course.totals
+        measured = window.metrics.metrics if window.metrics else {}
+        reached = window.smoothed if self._metric is None else measured.get(self._metric)
+        if score is None or window.train_score is None or reached is None or reached < score:
+            return
+        if not totals.has_reached_target:
+            totals.has_reached_target = True
+            text = f"the {self._metric or 'score'} of {score:g} is reached"
+            self._announcer.decided("target", text, window, {self._metric or "smoothed": reached})
+
+    @property
+    def ending(self) -> Ending | None:
+        """The run ends because the target is reached."""
+        if not (self._ends_the_run and self._course.totals.has_reached_target):
+            return None
+        return Ending(StopReason.TARGET_SCORE, f"the target of {self.score:g} is reached")
