@@ -39,7 +39,8 @@ def demo(arguments: list[str]) -> int:
 def test(arguments: list[str]) -> int:
     if arguments:  # a selection, for work on one part
         return call([str(PYTHON), "-m", "pytest", *arguments])
-    checks = (["ruff", "check", "."], ["mypy"], ["pytest"])
+    in_two_processes = ["-n", "2", "--dist", "loadfile"]  # files stay whole: their fixtures, and a framework, are dear
+    checks = (["ruff", "check", "."], ["mypy"], ["pytest", *in_two_processes])
     return next((code for check in checks if (code := call([str(PYTHON), "-m", *check]))), 0)
 
 
