@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tensor_optix.algorithms.controllers import EntropyFloor, KLRate
+from tensor_optix.algorithms.controllers import PPOControl, controlled
 from tensor_optix.algorithms.distributions import sample_categorical, softmax
 from tensor_optix.algorithms.losses import ppo_estimates, ppo_loss
 from tensor_optix.algorithms.network_agent import NetworkAgent
@@ -29,20 +28,23 @@ KL_TOLERANCE = 1.5
 
 LOSS_SCALARS = ("clip_ratio", "vf_coef", "entropy_coef")
 
+IN_FORCE = ("learning_rate", "clip_ratio", "entropy_coef")
+"""Told in the diagnostics: the controllers may have changed them."""
+
 
 class BasePPOAgent(NetworkAgent):
     """PPO over the networks "actor" and "critic" (one value), trained by "optimizer", whatever the actions are.
 
-    With ``target_kl`` two controllers watch over it (``controllers.py``): the learning rate follows the KL divergence
-    (and is then nobody else's to tune), and the entropy of discrete actions has a floor.
+    With a ``target_kl`` above 0 controllers watch over it (``controllers.py``): the learning rate follows the KL
+    divergence (and is then nobody else's to tune), a clip range that is far too small widens, and the entropy of
+    discrete actions has a floor and a ceiling.
     """
 
     space = PPO_SPACE
     default_param_bounds = PPO_SPACE.tuner_bounds
     default_log_params = PPO_SPACE.log_params
     update: ClassVar[Update]
-    _kl_rate = KLRate()
-    _entropy_floor = EntropyFloor()
+    _control = PPOControl()
 
     @abstractmethod
     def _action_columns(self, window: EpisodeData) -> dict[str, np.ndarray]:
@@ -57,7 +59,7 @@ class BasePPOAgent(NetworkAgent):
 
         Returns policy_loss, value_loss, entropy, approx_kl, clip_fraction and grad_norm (means over the last
         epoch), explained_var (of the values with which the window was collected), n_updates and skipped_updates
-        (whose loss or gradient was not finite); learning_rate and entropy_coef as they were in force.
+        (whose loss or gradient was not finite); learning_rate, clip_ratio and entropy_coef as they were in force.
         """
         params = self._in_force()
         columns = {"observation": self._seen(window.observations), **self._action_columns(window)}
@@ -77,57 +79,47 @@ class BasePPOAgent(NetworkAgent):
             self.update, columns, rows, {name: params[name] for name in LOSS_SCALARS},
             max_grad_norm=params["max_grad_norm"], rng=self._streams.stream("modules"), stop=self._epoch_stop(params),
         )  # fmt: skip
-        self._control(diagnostics, columns["observation"][:1], signal=float(np.std(advantages, dtype=np.float64)))
-        in_force = {name: params[name] for name in ("learning_rate", "entropy_coef")}
+        if self._is_controlled and "approx_kl" in diagnostics:
+            self._control = self._control.after(
+                diagnostics, self._params, signal=float(np.std(advantages, dtype=np.float64)),
+                largest_entropy=self._largest_entropy(columns["observation"][:1]),
+            )  # fmt: skip
+        in_force = {name: params[name] for name in IN_FORCE}
         return {**diagnostics, "explained_var": explained_variance(estimates["value"], returns), **in_force}
 
     @property
     def param_space(self) -> Space:
-        """As declared; under ``target_kl`` the learning rate is not tunable: a controller owns it."""
-        space = super().param_space
-        return space.without_tuning(["learning_rate"]) if "target_kl" in self._settings.base else space
+        """As declared; what the controllers own is not tunable."""
+        return super().param_space.without_tuning(controlled(self._settings.base))
 
     def state_dict(self) -> dict[str, Any]:
-        if "target_kl" not in self._settings.base:
+        if not self._is_controlled:
             return super().state_dict()
-        controllers = {"kl_rate": asdict(self._kl_rate), "entropy_floor": asdict(self._entropy_floor)}
-        return {**super().state_dict(), "controllers": controllers}
+        return {**super().state_dict(), "controllers": self._control.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        factors = state.get("controllers", {})
-        kl_rate = KLRate(**factors["kl_rate"]) if factors else KLRate()
-        entropy_floor = EntropyFloor(**factors["entropy_floor"]) if factors else EntropyFloor()
+        control = PPOControl.from_state(state["controllers"]) if "controllers" in state else PPOControl()
         super().load_state_dict(state)
-        self._kl_rate, self._entropy_floor = kl_rate, entropy_floor
+        self._control = control
+
+    @property
+    def _is_controlled(self) -> bool:
+        return bool(self._settings.base.get("target_kl"))
 
     def _in_force(self) -> dict[str, Any]:
         """Base values times the controllers' factors: what this window is learned with."""
-        params = self._params
-        if "target_kl" not in params:
-            return params
-        params["learning_rate"] *= self._kl_rate.factor
-        params["entropy_coef"] *= self._entropy_floor.factor
+        if not self._is_controlled:
+            return self._params
+        params = self._control.in_force(self._params)
         self._learner.learning_rate = params["learning_rate"]
         return params
-
-    def _control(self, diagnostics: dict[str, float], observation: np.ndarray, *, signal: float) -> None:
-        """Let the controllers see what the window's updates did."""
-        params = self._params
-        if "target_kl" not in params or "approx_kl" not in diagnostics:
-            return
-        self._kl_rate = self._kl_rate.after(
-            diagnostics["approx_kl"], target=params["target_kl"], base=params["learning_rate"], signal=signal
-        )
-        if (largest := self._largest_entropy(observation)) > 0:
-            share = diagnostics["entropy"] / largest
-            self._entropy_floor = self._entropy_floor.after(share, base=params["entropy_coef"])
 
     def _largest_entropy(self, observation: np.ndarray) -> float:
         """What the policy's entropy can be at most; 0 (default) where it has no bound."""
         return 0.0
 
     def _epoch_stop(self, params: dict[str, Any]) -> EpochStop | None:
-        return EpochStop("approx_kl", KL_TOLERANCE * params["target_kl"]) if "target_kl" in params else None
+        return EpochStop("approx_kl", KL_TOLERANCE * params["target_kl"]) if self._is_controlled else None
 
     def _advantages_and_returns(self, window: EpisodeData, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         next_values = np.roll(values, -1)

@@ -25,9 +25,9 @@ PPO_SPACE = Space(
     minibatch_size=Param("log_int", 32, 512, default=64, limits="[1, inf)", doc="rows of one update (a shape)"),
     max_grad_norm=Param("float", 0.3, 2.0, default=0.5, limits="(0, inf)", doc="global norm that gradients keep to"),
     target_kl=Param(
-        "log_float", 0.005, 0.05, limits="(0, inf)",
+        "log_float", 0.005, 0.05, limits="[0, inf)",
         doc="KL divergence per window that the learning rate is held to; no epoch follows one above 1.5 times it; "
-        "off unless given",
+        "0, or not given: no controller at all",
     ),
 )  # fmt: skip
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tensor_optix.algorithms.controllers import controlled
 from tensor_optix.algorithms.network_agent import NetworkAgent
 from tensor_optix.core.callbacks import LoopCallback
 from tensor_optix.core.hyperparams import Space
@@ -138,10 +139,11 @@ def plan_text(
 
 def _tuned(space: Space, chosen: Mapping[str, Any]) -> str:
     """Who changes which hyperparameters while it trains."""
-    owned = ["learning_rate"] if "target_kl" in chosen else []
+    owned = controlled(chosen)
     tuned = ", ".join(name for name in space.tuner_bounds if name not in owned)
-    controlled = "the learning rate follows the KL divergence; " if owned else ""
-    return f"{controlled}SPSA tunes {tuned} while it trains, where a gain can be told from the noise"
+    followed = "the learning rate follows the KL divergence; " if "learning_rate" in owned else ""
+    returned = [f"{name} is brought back if it holds learning up; " for name in owned if name != "learning_rate"]
+    return f"{followed}{''.join(returned)}SPSA tunes {tuned} while it trains, where a gain can be told from the noise"
 
 
 # -- helpers -------------------------------------------------------------------------------------------------------

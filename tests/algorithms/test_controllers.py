@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from tensor_optix.algorithms.controllers import MAX_FACTOR, MIN_FACTOR, EntropyFloor, KLRate
+from tensor_optix.algorithms.controllers import (
+    MAX_FACTOR,
+    MIN_FACTOR,
+    ClipWidth,
+    EntropyGuard,
+    KLRate,
+    PPOControl,
+    controlled,
+)
 
 TARGET = 0.01
 
@@ -80,15 +88,104 @@ def test_a_good_learning_rate_stays_good():
     assert all(solved(1.0, seed) for seed in range(50))
 
 
+def clipped(width, windows, *, base=0.02):
+    for kl, fraction in windows:
+        width = width.after(kl, fraction, target=TARGET, base=base)
+    return width
+
+
+@pytest.mark.parametrize(
+    ("kl", "fraction", "factor"),
+    [(0.001, 0.4, 1.5), (0.001, 0.1, 1.0), (0.008, 0.4, 1.0), (0.03, 0.4, 1.0)],
+    ids=["held back", "slow", "on target", "too far"],
+)
+def test_a_clip_range_widens_only_where_it_holds_the_policy_back(kl, fraction, factor):
+    assert clipped(ClipWidth(), [(kl, fraction)]).factor == pytest.approx(factor)
+
+
+def test_a_clip_range_widens_to_the_usual_one_and_comes_back():
+    wide = clipped(ClipWidth(), 20 * [(0.001, 0.4)])
+    assert 0.02 * wide.factor == pytest.approx(0.2)
+    assert not wide.holds_back(0.001, 0.4, target=TARGET, base=0.02)
+    assert clipped(wide, 20 * [(0.03, 0.4)]) == ClipWidth(1.0)
+    assert clipped(wide, 20 * [(np.nan, 0.0)]) == ClipWidth(1.0)
+
+
+def test_a_clip_range_that_a_tuner_may_explore_is_left_alone():
+    assert clipped(ClipWidth(), 20 * [(0.001, 0.9)], base=0.1) == ClipWidth(1.0)
+
+
+def test_while_the_clip_range_holds_the_policy_back_the_rate_does_not_rise():
+    base = {"learning_rate": 3e-4, "clip_ratio": 0.02, "entropy_coef": 0.01, "target_kl": TARGET}
+    seen = {"approx_kl": 0.001, "clip_fraction": 0.4, "entropy": 0.5}
+    control = PPOControl()
+    for _ in range(3):
+        control = control.after(seen, base, signal=1.0, largest_entropy=np.log(2))
+    assert control.in_force(base) == {**base, "clip_ratio": pytest.approx(0.02 * 1.5**3)}
+    assert PPOControl.from_state(control.state_dict()) == control
+    free = PPOControl().after(seen, {**base, "clip_ratio": 0.2}, signal=1.0, largest_entropy=0.0)
+    assert free.rate.factor == pytest.approx(1.5)
+
+
+def guarded(guard, shares, *, base):
+    for share in shares:
+        guard = guard.after(share, base=base)
+    return guard
+
+
 def test_the_entropy_floor_doubles_up_to_its_cap_and_gives_way_again():
-    floor = EntropyFloor()
-    for _ in range(5):
-        floor = floor.after(0.01, base=0.01)
-    assert floor.factor == pytest.approx(3.0)
-    assert floor.after(0.05, base=0.01) == floor
-    assert floor.after(0.5, base=0.01).after(0.5, base=0.01) == EntropyFloor(1.0)
+    raised = guarded(EntropyGuard(), 5 * [0.01], base=0.01)
+    assert raised.factor == pytest.approx(3.0)
+    assert guarded(raised, [0.05], base=0.01) == raised
+    assert guarded(raised, [0.5, 0.5], base=0.01).factor == 1.0
 
 
-def test_a_coefficient_above_the_cap_or_of_zero_is_left_alone():
-    assert EntropyFloor().after(0.0, base=0.05) == EntropyFloor(1.0)
-    assert EntropyFloor().after(0.0, base=0.0) == EntropyFloor(1.0)
+def test_a_coefficient_far_too_large_is_lowered_once_the_policy_stays_random_and_comes_back():
+    first = 4 * [0.95]  # every policy begins so
+    assert guarded(EntropyGuard(), first, base=0.3).factor == 1.0
+    lowered = guarded(EntropyGuard(), first + 6 * [0.9], base=0.3)
+    assert 0.3 * lowered.factor == pytest.approx(0.03)
+    assert guarded(lowered, 9 * [0.5], base=0.3).factor == lowered.factor
+    assert guarded(lowered, 4 * [0.05], base=0.3).factor == 1.0
+
+
+@pytest.mark.parametrize("base", [0.0, 0.01, 0.05])
+def test_a_coefficient_that_a_tuner_may_explore_is_never_lowered(base):
+    assert guarded(EntropyGuard(), 30 * [1.0], base=base).factor == 1.0
+
+
+def test_a_coefficient_above_the_cap_or_of_zero_is_never_raised():
+    assert guarded(EntropyGuard(), 3 * [0.0], base=0.05).factor == 1.0
+    assert guarded(EntropyGuard(), 3 * [0.0], base=0.0).factor == 1.0
+
+
+def test_controllers_own_the_rate_and_what_lies_outside_the_explored_range():
+    usual = {"learning_rate": 3e-4, "clip_ratio": 0.2, "entropy_coef": 0.01}
+    assert controlled(usual) == controlled({**usual, "target_kl": 0.0}) == []
+    assert controlled({**usual, "target_kl": 0.02}) == ["learning_rate"]
+    odd = {**usual, "target_kl": 0.02, "clip_ratio": 0.02, "entropy_coef": 0.3}
+    assert controlled(odd) == ["learning_rate", "clip_ratio", "entropy_coef"]
+
+
+def learned(base, seed, is_controlled=True):
+    """A learner whose divergence goes with the squared rate but ends where the clip range does, and whose policy is as
+    random as its entropy coefficient makes it; it learns by the divergence, and less the more random it is."""
+    rng, control, skill = np.random.default_rng(seed), PPOControl(), 0.0
+    for _ in range(300):
+        at = control.in_force(base) if is_controlled else base
+        free = TARGET * (at["learning_rate"] / 3e-4) ** 2 * 10 ** rng.normal(0, 0.1)
+        limit = (at["clip_ratio"] / 0.2) ** 2 * 3 * TARGET
+        kl, share = min(free, limit), 0.65 + 0.3 * at["entropy_coef"] / (at["entropy_coef"] + 0.1)
+        decades = np.log10(kl / TARGET) / 2
+        skill += 0.03 * np.exp(-((decades / 0.35) ** 2) / 2) * min(1.0, max(0.0, 1 - 5.5 * (share - 0.7))) * (1 - skill)
+        if is_controlled:
+            seen = {"approx_kl": kl, "clip_fraction": 0.1 if free < limit else 0.4, "entropy": share}
+            control = control.after(seen, base, signal=1.0, largest_entropy=1.0)
+    return skill
+
+
+@pytest.mark.parametrize("change", [{"clip_ratio": 0.02}, {"entropy_coef": 0.3}, {}], ids=["clip", "entropy", "good"])
+def test_a_clip_range_or_an_entropy_coefficient_far_off_is_rescued(change):
+    base = {"learning_rate": 3e-4, "clip_ratio": 0.2, "entropy_coef": 0.01, "target_kl": TARGET, **change}
+    assert (learned(base, 0, is_controlled=False) < 0.5) == bool(change)
+    assert sum(learned(base, seed) >= 0.95 for seed in range(20)) >= 18
