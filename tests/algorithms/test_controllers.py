@@ -177,7 +177,7 @@ def learned(base, seed, is_controlled=True):
         limit = (at["clip_ratio"] / 0.2) ** 2 * 3 * TARGET
         kl, share = min(free, limit), 0.65 + 0.3 * at["entropy_coef"] / (at["entropy_coef"] + 0.1)
         decades = np.log10(kl / TARGET) / 2
-        skill += 0.03 * np.exp(-((decades / 0.35) ** 2) / 2) * min(1.0, max(0.0, 1 - 5.5 * (share - 0.7))) * (1 - skill)
+        skill += 0.03 * np.exp(-((decades / 0.3) ** 2) / 2) * min(1.0, max(0.0, 1 - 5.5 * (share - 0.7))) * (1 - skill)
         if is_controlled:
             seen = {"approx_kl": kl, "clip_fraction": 0.1 if free < limit else 0.4, "entropy": share}
             control = control.after(seen, base, signal=1.0, largest_entropy=1.0)

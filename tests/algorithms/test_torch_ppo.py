@@ -81,7 +81,8 @@ def test_diagnostics_have_the_published_names():
     diagnostics = agent().learn(window())
     assert set(diagnostics) == {
         "policy_loss", "value_loss", "entropy", "approx_kl", "explained_var", "n_updates",
-        "clip_fraction", "grad_norm", "skipped_updates", "learning_rate", "entropy_coef",
+        "clip_fraction", "grad_norm", "skipped_updates", "learning_rate", "clip_ratio",
+        "entropy_coef",
     }  # fmt: skip
     assert diagnostics["n_updates"] == 10 * (200 // 64)
     assert all(np.isfinite(value) for value in diagnostics.values())
@@ -347,6 +348,13 @@ def test_under_target_kl_the_rate_follows_the_kl_and_nobody_else_tunes_it():
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] == pytest.approx(1e-2 / 1.5**3)
     assert learner.get_hyperparams().params["learning_rate"] == 1e-2  # the base is the user's
+
+
+def test_a_target_kl_of_0_switches_every_controller_off():
+    learner = agent({"learning_rate": 1e-2, "target_kl": 0.0, "clip_ratio": 0.02})
+    assert learner.param_space["learning_rate"].tunable
+    assert [learner.learn(window(seed=seed))["learning_rate"] for seed in range(3)] == 3 * [1e-2]
+    assert "controllers" not in learner.state_dict()
 
 
 def test_the_controllers_go_on_where_their_state_was_taken():
