@@ -86,7 +86,7 @@ PUBLIC_NAMES: dict[str, str] = {
         "tensor_optix.testing.check_env_pipeline": "check_env_pipeline",
         "tensor_optix.errors": (
             "AgentError ArchitectureMismatch CheckpointError ConfigError EnvError EnvHangs EnvWorkerDied "
-            "EnvWorkerRaised LiveFeedError MissingDependency NonFiniteError TensorOptixError TrialError"
+            "EnvWorkerHung EnvWorkerRaised LiveFeedError MissingDependency NonFiniteError TensorOptixError TrialError"
         ),
     }.items()
     for name in names.split()

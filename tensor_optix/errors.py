@@ -51,6 +51,12 @@ class EnvWorkerRaised(EnvError):
 
 
 class EnvHangs(EnvError):
+    """A reset or a step took too long, and was interrupted."""
+
+    health_key = "env_hung"
+
+
+class EnvWorkerHung(EnvHangs):
     """An environment in a process of its own did not answer in time, and was ended."""
 
     health_key = "worker_hung"

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tensor_optix.pipeline.crew import Crew
-from tensor_optix.pipeline.env_pipeline import EnvPipeline, checked_window_size
+from tensor_optix.pipeline.env_pipeline import EnvPipeline, checked_timeout, checked_window_size
 from tensor_optix.pipeline.environments import Env, env_source
+from tensor_optix.pipeline.step_alarm import StepAlarm
 
 
 class BatchPipeline(EnvPipeline):
@@ -15,7 +16,8 @@ class BatchPipeline(EnvPipeline):
 
     env: an environment, which stays the caller's to close, or a factory without arguments; env_id: a registered id.
     What a factory or an id gave is closed by ``teardown``, and is built anew when it fails (at most three times
-    without an env episode that ends by itself in between); an environment handed over fails with EnvError at once.
+    without an env episode that ends by itself in between, and ten times within an hour); an environment handed over
+    fails with EnvError at once.
     n_steps: another name for ``window_size``.
 
     A new ``episodes()`` goes on in the env episode that the last one left open. A window that an exception broke
@@ -29,8 +31,13 @@ class BatchPipeline(EnvPipeline):
     observations: "auto" (arrays as they are, Dict and Tuple as one flat vector), "flatten" (one flat vector in every
     case) or "raw" (as they are; a Dict or a Tuple is then one element of an array of objects).
 
-    health: what was repaired or cut, counted ("env_rebuilt", "nonfinite_steps", "out_of_space_observations" (finite
-    ones, which are passed on), "evaluation_cut", "resume_mismatch", "resume_too_long").
+    step_timeout: seconds that a reset or a step may take. After that all stacks are shown on stderr and the call
+    fails (EnvHangs), if it can be interrupted: in the main thread, not on Windows, and not in code in C that never
+    comes back to Python. Uses the signal SIGALRM while a window is collected. None: there is no limit.
+
+    health: what was repaired or cut, counted ("env_rebuilt", "env_hung", "nonfinite_steps",
+    "out_of_space_observations" (finite ones, which are passed on), "evaluation_cut", "resume_mismatch",
+    "resume_too_long").
     """
 
     def __init__(
@@ -43,7 +50,8 @@ class BatchPipeline(EnvPipeline):
         n_steps: int | None = None,
         on_nonfinite: str = "drop_episode",
         observations: str = "auto",
+        step_timeout: float | None = None,
     ) -> None:
         size = checked_window_size(window_size, n_steps, default=200)
         source = env_source(env, env_id, observations=observations)
-        super().__init__([source], Crew(), agent, size, on_nonfinite)
+        super().__init__([source], Crew(), agent, size, on_nonfinite, StepAlarm(checked_timeout(step_timeout)))

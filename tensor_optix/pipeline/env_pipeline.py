@@ -23,8 +23,12 @@ from tensor_optix.pipeline.environments import EnvSource, env_name, step_limit
 from tensor_optix.pipeline.evaluation import EvaluationPlay
 from tensor_optix.pipeline.lane import Lane
 from tensor_optix.pipeline.nonfinite import on_nonfinite_named
+from tensor_optix.pipeline.step_alarm import StepAlarm
 
 logger = logging.getLogger(__name__)
+
+MAX_TIMEOUT_SECONDS = 1e8
+"""Three years; timers of the system take no more."""
 
 
 class EnvPipeline(BasePipeline):
@@ -35,14 +39,21 @@ class EnvPipeline(BasePipeline):
     """
 
     def __init__(
-        self, sources: Sequence[EnvSource], crew: Crew, agent: Any, window_size: int, on_nonfinite: str
+        self,
+        sources: Sequence[EnvSource],
+        crew: Crew,
+        agent: Any,
+        window_size: int,
+        on_nonfinite: str,
+        alarm: StepAlarm,
     ) -> None:
         self.window_size = window_size
+        self._alarm = alarm
         self._health: Counter[str] = Counter()
         self._on_nonfinite = on_nonfinite_named(on_nonfinite, self._health)
         self._crew = crew
         self._lanes = [
-            Lane(source, self._on_nonfinite, self._health, number=number if len(sources) > 1 else None)
+            Lane(source, self._on_nonfinite, self._health, number=number if len(sources) > 1 else None, alarm=alarm)
             for number, source in enumerate(sources)
         ]
         self._agent: BaseAgent | None = None if agent is None else as_agent(agent)
@@ -143,7 +154,8 @@ class EnvPipeline(BasePipeline):
         play = EvaluationPlay(runner, agent, self._converter(agent), self._lanes[0].dropped, self._health,
                               capacity=self.window_size)  # fmt: skip
         try:
-            return play.episodes(seeds, deterministic=deterministic)
+            with self._alarm.armed():
+                return play.episodes(seeds, deterministic=deterministic)
         except EnvError:
             self._close_evaluation_env()
             raise
@@ -168,7 +180,8 @@ class EnvPipeline(BasePipeline):
         self._streams.load_state_dict({"seed": state["seed"], "streams": state["streams"]})
         self._windows = state["windows"]
         self._crew.prepare(self._lanes)
-        problems = [lane.load_state_dict(state["lanes"][str(lane.index)], self._streams) for lane in self._lanes]
+        with self._alarm.armed():
+            problems = [lane.load_state_dict(state["lanes"][str(lane.index)], self._streams) for lane in self._lanes]
         self._health.clear()  # what happened while playing again was counted the first time
         self._health.update({str(name): int(count) for name, count in state["health"].items()})
         self._health.update(problem for problem in problems if problem is not None)
@@ -208,7 +221,8 @@ class EnvPipeline(BasePipeline):
 
     def _next_window(self) -> EpisodeData:
         try:
-            return self._collect_window()
+            with self._alarm.armed():
+                return self._collect_window()
         except BaseException:
             for lane in self._lanes:
                 lane.close_episode()  # its rows are lost: there is nothing to go on from
@@ -279,6 +293,14 @@ class EnvPipeline(BasePipeline):
 
     def _converter(self, agent: BaseAgent) -> ToEnvAction:
         return action_converter(self.action_space, in_unit_box=agent.acts_in_unit_box)
+
+
+def checked_timeout(seconds: Any) -> float | None:
+    """``seconds`` as a limit. Raises ConfigError."""
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if seconds is not None and not (is_number and 0 < seconds < MAX_TIMEOUT_SECONDS):
+        raise ConfigError(f"step_timeout must be a number of seconds above 0, or None for no limit, got {seconds!r}")
+    return seconds  # type: ignore[no-any-return]
 
 
 def checked_window_size(window_size: int | None, n_steps: int | None, *, default: int) -> int:

@@ -10,12 +10,12 @@ from tensor_optix.core.rng import RandomStreams
 from tensor_optix.errors import EnvError
 from tensor_optix.pipeline.env_runner import EnvRunner
 from tensor_optix.pipeline.environments import Env, EnvSource
+from tensor_optix.pipeline.failures import MAX_IN_A_ROW, Failures
 from tensor_optix.pipeline.nonfinite import DroppedSteps, NonFiniteReading, OnNonFinite
+from tensor_optix.pipeline.step_alarm import StepAlarm
 
 logger = logging.getLogger(__name__)
 
-MAX_FAILURES_IN_A_ROW = 3
-"""So often an environment is built anew before an env episode has to end by itself in between."""
 RESET_SEEDS = "environment"
 """The name of the seeds of resets; they count by environment and env episode."""
 
@@ -24,10 +24,18 @@ class Lane:
     """One of several environments that know nothing of each other.
 
     number: its index among several; None where there is only this one. health: where repairs are counted.
+    alarm: what ends calls that take too long. failures: how often it may fail.
     """
 
     def __init__(
-        self, source: EnvSource, on_nonfinite: OnNonFinite, health: Counter[str], *, number: int | None = None
+        self,
+        source: EnvSource,
+        on_nonfinite: OnNonFinite,
+        health: Counter[str],
+        *,
+        number: int | None = None,
+        alarm: StepAlarm | None = None,
+        failures: Failures | None = None,
     ) -> None:
         self.source = source
         self.dropped = DroppedSteps(health)
@@ -37,7 +45,8 @@ class Lane:
         self._env: Env | None = None
         self._runner: EnvRunner | None = None
         self._env_episodes = 0
-        self._failures_in_a_row = 0
+        self._alarm = alarm if alarm is not None else StepAlarm(None)
+        self._failures = failures if failures is not None else Failures()
 
     @property
     def index(self) -> int:
@@ -78,7 +87,8 @@ class Lane:
 
     def new_runner(self, env: Env) -> EnvRunner:
         """Another environment, seen as this one is."""
-        return EnvRunner(self.source.observed(env), self._on_nonfinite, env_index=self._number)
+        watched = self._alarm.watching(self.source.observed(env))
+        return EnvRunner(watched, self._on_nonfinite, env_index=self._number)
 
     def next_seed(self, streams: RandomStreams) -> int:
         """The seed of the env episode that ``begin_episode`` begins next."""
@@ -92,7 +102,7 @@ class Lane:
 
     def finish_episode(self) -> None:
         """The open env episode ended by itself."""
-        self._failures_in_a_row = 0
+        self._failures.episode_ended()
         self.runner.close_episode()
 
     def close_episode(self) -> None:
@@ -118,7 +128,7 @@ class Lane:
         """Counters, and how to have the open env episode again."""
         return {
             "env_episodes": self._env_episodes,
-            "failures_in_a_row": self._failures_in_a_row,
+            "failures_in_a_row": self._failures.in_a_row,
             "dropped": self.dropped.state_dict(),
             "open_episode": self._runner.state_dict() if self._runner is not None else None,
         }
@@ -129,7 +139,7 @@ class Lane:
         What stood in the way of that, as ``health`` names it, or None.
         """
         self._env_episodes = state["env_episodes"]
-        self._failures_in_a_row = state["failures_in_a_row"]
+        self._failures.in_a_row = state["failures_in_a_row"]
         self.close_episode()
         open_episode = state["open_episode"]
         problem = self._play_again(open_episode, streams) if open_episode is not None else None
@@ -153,15 +163,17 @@ class Lane:
     def _replace_env(self, error: EnvError) -> None:
         """Give the environment up, so that a fresh one is built; raises ``error`` where that is no remedy."""
         is_its_own_error = error.__cause__ is not None
-        may_try_again = self._failures_in_a_row < MAX_FAILURES_IN_A_ROW
-        if not (self.source.is_rebuildable and is_its_own_error and may_try_again):
+        if not (self.source.is_rebuildable and is_its_own_error):
             raise error
-        self._failures_in_a_row += 1
+        if (verdict := self._failures.verdict()) is not None:
+            error.add_note(f"{self.runner.name} is given up: {verdict}")
+            raise error
+        self._failures.add()
         self._health["env_rebuilt"] += 1
-        if isinstance(error.__cause__, EnvError):  # the trouble was with its process
+        if isinstance(error.__cause__, EnvError):  # it hung, or the trouble was with its process
             self._health[error.__cause__.health_key] += 1
-        logger.warning("%s: building it anew (%d of at most %d in a row)", error, self._failures_in_a_row,
-                       MAX_FAILURES_IN_A_ROW)  # fmt: skip
+        logger.warning("%s: building it anew (%d of at most %d in a row)", error, self._failures.in_a_row,
+                       MAX_IN_A_ROW)  # fmt: skip
         self.release()
 
     def _seed_of(self, env_episode: int, streams: RandomStreams) -> int:

@@ -12,10 +12,11 @@ from gymnasium.vector import VectorEnv
 
 from tensor_optix.errors import ConfigError
 from tensor_optix.pipeline.crew import Crew
-from tensor_optix.pipeline.env_pipeline import EnvPipeline, checked_window_size
+from tensor_optix.pipeline.env_pipeline import EnvPipeline, checked_timeout, checked_window_size
 from tensor_optix.pipeline.environments import Env, EnvSource, env_source, make_env, require_registered
+from tensor_optix.pipeline.step_alarm import StepAlarm
 from tensor_optix.pipeline.vector_slots import Slots, VectorCrew, crew_for
-from tensor_optix.pipeline.workers import STEP_TIMEOUT_SECONDS, WorkerCrew, WorkerEnvs, checked_timeout
+from tensor_optix.pipeline.workers import STEP_TIMEOUT_SECONDS, WorkerCrew, WorkerEnvs
 
 
 class VectorBatchPipeline(EnvPipeline):
@@ -28,16 +29,19 @@ class VectorBatchPipeline(EnvPipeline):
     a ready vector environment (gymnasium.make_vec gives one), which stays the caller's to close. env_id: a registered
     id, with ``n_envs``. Resets of environments built here are seeded, each from the run's seed, its index and its
     env episode. What factories or an id gave is built anew when it fails (at most three times without an env episode
-    that ends by itself in between); the rows of the other environments stay what they would have been.
+    that ends by itself in between, and ten times within an hour); the rows of the other environments stay what they
+    would have been.
 
     A vector environment resets itself where it says so in its metadata (gymnasium.vector.AutoresetMode). A step that
     is only the reset of an environment (NEXT_STEP) gives no row, so that windows are shorter by as many.
 
     async_envs: every environment in a process of its own: worth it where a step takes longer than about a
     millisecond. A process that dies, raises, or does not answer within ``step_timeout`` seconds is replaced in the
-    same way, and counted ("worker_died", "worker_raised", "worker_hung"). No process outlives this one. (An
-    environment in this process that hangs cannot be ended by anybody, and a vector environment that was handed over
-    looks after its processes itself.)
+    same way, and counted ("worker_died", "worker_raised", "worker_hung"). No process outlives this one. (A vector
+    environment that was handed over looks after its processes itself.)
+
+    step_timeout: "auto": 60 seconds with async_envs, and no limit otherwise; a number of seconds; or None for no
+    limit. What it can do for environments of this process, and for a vector environment, BatchPipeline says.
 
     n_steps, on_nonfinite, observations and health: as for BatchPipeline.
     """
@@ -52,21 +56,25 @@ class VectorBatchPipeline(EnvPipeline):
         env_id: str | None = None,
         n_envs: int | None = None,
         n_steps: int | None = None,
-        step_timeout: float | None = STEP_TIMEOUT_SECONDS,
+        step_timeout: float | str | None = "auto",
         on_nonfinite: str = "drop_episode",
         observations: str = "auto",
     ) -> None:
         size = checked_window_size(window_size, n_steps, default=256)
+        if step_timeout == "auto":
+            step_timeout = STEP_TIMEOUT_SECONDS if async_envs else None
+        timeout = checked_timeout(step_timeout)
+        alarm = StepAlarm(None if async_envs else timeout)
         crew: Crew
         sources: Sequence[EnvSource]
         if isinstance(env_fns, VectorEnv):
-            crew, sources = _ready(env_fns, env_id, n_envs, async_envs, observations)
+            crew, sources = _ready(env_fns, env_id, n_envs, async_envs, observations, alarm)
         else:
             factories = _factories(env_fns, env_id, n_envs)
-            crew, sources = _apart(factories, checked_timeout(step_timeout), observations) if async_envs else (
+            crew, sources = _apart(factories, timeout, observations) if async_envs else (
                 Crew(), [env_source(factory, None, observations=observations) for factory in factories]
             )  # fmt: skip
-        super().__init__(sources, crew, agent, size, on_nonfinite)
+        super().__init__(sources, crew, agent, size, on_nonfinite, alarm)
 
     @property
     def fingerprint(self) -> dict[str, str]:
@@ -78,7 +86,12 @@ class VectorBatchPipeline(EnvPipeline):
 
 
 def _ready(
-    vector: VectorEnv[Any, Any, Any], env_id: str | None, n_envs: int | None, async_envs: bool, observations: str
+    vector: VectorEnv[Any, Any, Any],
+    env_id: str | None,
+    n_envs: int | None,
+    async_envs: bool,
+    observations: str,
+    alarm: StepAlarm,
 ) -> tuple[Crew, list[EnvSource]]:
     """A vector environment seen as its parts. Raises ConfigError."""
     if env_id is not None or async_envs or n_envs not in (None, vector.num_envs):
@@ -86,7 +99,7 @@ def _ready(
             f"{type(vector).__name__} has {vector.num_envs} environments and runs them in its own way: "
             "give it without env_id, n_envs and async_envs"
         )
-    crew = crew_for(vector)
+    crew = crew_for(vector, alarm)
     return crew, [Slots(slot, vector, observations) for slot in crew.slots]
 
 

@@ -22,6 +22,7 @@ from tensor_optix.pipeline.crew import Crew
 from tensor_optix.pipeline.environments import Env, EnvSource, HandedOverEnv, StandIn
 from tensor_optix.pipeline.lane import Lane
 from tensor_optix.pipeline.observations import is_array_space
+from tensor_optix.pipeline.step_alarm import StepAlarm
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +88,8 @@ class VectorCrew(Crew):
 
     is_lockstep = True
 
-    def __init__(self, vector: Vector) -> None:
-        self._vector = vector
+    def __init__(self, vector: Vector, alarm: StepAlarm) -> None:
+        self._vector, self._alarm = vector, alarm
         name = vector.spec.id if vector.spec is not None else type(vector.unwrapped).__name__
         self.slots = [Slot(vector, index, name) for index in range(vector.num_envs)]
         self._actions = [_some_action(vector.single_action_space)] * vector.num_envs
@@ -147,7 +148,7 @@ class VectorCrew(Crew):
 
     def _call(self, method: str, call: Any) -> Any:
         try:
-            return call()
+            return self._alarm.call(method, call)
         except Exception as error:
             raise self._error(f"raised in {method}: {type(error).__name__}: {error}") from error
 
@@ -158,8 +159,8 @@ class VectorCrew(Crew):
 class NextStepCrew(VectorCrew):
     """The step after the end of an env episode is its reset: it gives no row."""
 
-    def __init__(self, vector: Vector) -> None:
-        super().__init__(vector)
+    def __init__(self, vector: Vector, alarm: StepAlarm) -> None:
+        super().__init__(vector, alarm)
         self._is_due = [False] * vector.num_envs
 
     def start_over(self) -> None:
@@ -224,11 +225,11 @@ CREWS: dict[AutoresetMode, type[VectorCrew]] = {
 }
 
 
-def crew_for(vector: Vector) -> VectorCrew:
+def crew_for(vector: Vector, alarm: StepAlarm) -> VectorCrew:
     """The crew that knows when ``vector`` resets its environments. Raises ConfigError where it does not say."""
     mode = vector.metadata.get("autoreset_mode")
     try:
-        return CREWS[AutoresetMode(mode)](vector)
+        return CREWS[AutoresetMode(mode)](vector, alarm)
     except ValueError:
         raise ConfigError(
             f"the vector environment {type(vector.unwrapped).__name__} does not say when it resets its "

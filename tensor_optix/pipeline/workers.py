@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium as gym
 
 from tensor_optix.core.rng import RandomStreams
-from tensor_optix.errors import ConfigError, EnvHangs, EnvWorkerDied, EnvWorkerRaised
+from tensor_optix.errors import ConfigError, EnvWorkerDied, EnvWorkerHung, EnvWorkerRaised
 from tensor_optix.pipeline.crew import Crew
 from tensor_optix.pipeline.environments import Env, EnvSource, StandIn
 from tensor_optix.pipeline.lane import Lane
@@ -29,7 +29,7 @@ class WorkerEnv(StandIn):
     """An environment that lives in another process. A call that is begun goes on while others are begun.
 
     step_timeout: seconds that a reset or a step may take (None: for ever). index: named in errors.
-    Whatever goes wrong surfaces when the result is asked for: EnvHangs, EnvWorkerDied or EnvWorkerRaised.
+    Whatever goes wrong surfaces when the result is asked for: EnvWorkerHung, EnvWorkerDied or EnvWorkerRaised.
     """
 
     def __init__(self, factory: Callable[[], Any], *, index: int = 0, step_timeout: float | None = None) -> None:
@@ -126,7 +126,7 @@ class WorkerEnv(StandIn):
             ready = wait([self._connection, self._process.sentinel], left)
             if not ready:
                 self._pending = method  # it is still at it: close() will not wait for it
-                raise EnvHangs(f"no answer to {method} within {timeout:g} seconds", env_index=self.index)
+                raise EnvWorkerHung(f"no answer to {method} within {timeout:g} seconds", env_index=self.index)
             if self._connection not in ready:
                 raise self._death()
             try:
@@ -179,14 +179,6 @@ class WorkerCrew(Crew):
             if lane.env is not None:
                 _worker_of(lane).begin_close()
         super().release(lanes)
-
-
-def checked_timeout(seconds: Any) -> float | None:
-    """``seconds`` as a limit. Raises ConfigError."""
-    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if seconds is not None and not (is_number and seconds > 0):
-        raise ConfigError(f"step_timeout must be a number of seconds above 0, or None for no limit, got {seconds!r}")
-    return seconds  # type: ignore[no-any-return]
 
 
 def _worker_of(lane: Lane) -> WorkerEnv:
