@@ -67,7 +67,7 @@ class LiveFeedError(TensorOptixError, RuntimeError):
 
 
 class TrialError(TensorOptixError, RuntimeError):
-    """A search cannot go on: a trial raised in a worker process, or the workers keep dying."""
+    """A search, or a population, cannot go on: something raised in a worker process, or the workers keep dying."""
 
 
 class AgentError(TensorOptixError, RuntimeError):

@@ -1,4 +1,4 @@
-"""How do the two layers of tuning work together: a search over short runs first, then the long one with its winner?"""
+"""What does a run consist of that builds its parts itself: a search first, one agent then, or a population?"""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from tensor_optix.core.callbacks import LoopCallback
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.errors import ConfigError
+from tensor_optix.optimizers.no_tuning import NoTuning
+from tensor_optix.population.settings import Population
 
 WINDOWS_WITHOUT_BUDGET = 30  # of a trial, where the long run has no budget to take a share of
 USUAL_WINDOW = 200  # env steps, where a pipeline does not say
@@ -38,6 +40,7 @@ class Factories:
     trial_steps_fraction: float = 0.15
     val_pipeline: PipelineFactory | None = None
     trial_agent: AgentFactory | None = None
+    population: Population | None = None
 
     def __post_init__(self) -> None:
         for name, factory in (("agent_factory", self.agent), ("pipeline_factory", self.pipeline)):
@@ -45,6 +48,23 @@ class Factories:
                 raise ConfigError(f"{name} must be a function, got {factory!r}")
         if not 0 < self.trial_steps_fraction <= 1:
             raise ConfigError(f"trial_steps_fraction must be above 0 and at most 1, got {self.trial_steps_fraction!r}")
+
+    def parts(self, pipeline: BasePipeline, params: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """What the final run is made of, by the names of RLOptimizer's keywords, over what was ``given`` for it."""
+        given = dict(given)
+        if given["val_pipeline"] is None and self.val_pipeline is not None:
+            given["val_pipeline"] = self.val_pipeline()
+        if self.population is None:
+            return {**given, "agent": self.agent(params), "pipeline": pipeline}
+        from tensor_optix.population.parts import population_parts  # which needs RLOptimizer itself
+
+        made = population_parts(
+            self.population, lambda: self.agent(dict(params)), self.pipeline, pipeline,
+            evaluator=given["evaluator"], checkpoint_score_fn=given["checkpoint_score_fn"],
+            max_steps=LoopConfig.from_settings(given["settings"]).max_steps,
+        )  # fmt: skip
+        return {**given, "agent": made.agent, "pipeline": made.pipeline, "evaluator": made.evaluator,
+                "optimizer": NoTuning(), "checkpoint_score_fn": made.checkpoint_score_fn}  # fmt: skip
 
     def trial_steps(self, config: LoopConfig, pipeline: BasePipeline) -> int:
         """Env steps of one trial: a share of the final run's budget."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.core.base_agent import BaseAgent, as_agent
+from tensor_optix.core.base_agent import BaseAgent, as_agent, given_object
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline
@@ -33,6 +33,8 @@ from tensor_optix.core.types import HyperparamSet, LoopState, PolicySnapshot, Ru
 from tensor_optix.errors import ConfigError
 from tensor_optix.factory_mode import AgentFactory, Factories, PipelineFactory, Search, SearchStopped
 from tensor_optix.optimizers.spsa_optimizer import SPSAOptimizer
+from tensor_optix.population.agent import PopulationAgent
+from tensor_optix.population.settings import Population, as_population
 from tensor_optix.storage import FileSystem, RunDirectory, new_run_id
 
 
@@ -44,6 +46,8 @@ class RLOptimizer:
         TrialOrchestrator) ``run`` begins with ``n_trials`` short runs, each ``trial_steps_fraction`` of the budget,
         and goes on with the winner's hyperparameters; without it, the factory gets {}. trial_agent_factory: for the
         trials only. val_pipeline_factory: () -> held-out data, for the trials and the final run.
+    population: with the two factories: so many agents (or a ``Population``) learn side by side, on processes; the
+        worst take over from the best now and then. A window of the loop is then an interval of all of them.
     pipeline: where experience comes from; the agent is attached to it.
     evaluator: scores policies (default: mean return of finished env episodes).
     optimizer: tunes hyperparameters while training goes on (default: SPSAOptimizer; NoTuning() leaves them alone).
@@ -93,6 +97,7 @@ class RLOptimizer:
         trial_steps_fraction: float = 0.15,
         val_pipeline_factory: PipelineFactory | None = None,
         trial_agent_factory: AgentFactory | None = None,
+        population: int | Population | None = None,
         **settings: Any,
     ) -> None:
         self._search: Search | None = None
@@ -108,8 +113,8 @@ class RLOptimizer:
             "reporters": reporters, "details": details, "settings": settings,
         }  # fmt: skip
         if agent_factory is None:
-            if pipeline_factory is not None or param_space is not None:
-                raise ConfigError("pipeline_factory and param_space need an agent_factory")
+            if pipeline_factory is not None or param_space is not None or population is not None:
+                raise ConfigError("pipeline_factory, param_space and population need an agent_factory")
             self._assemble(agent, pipeline, **self._given)
             return
         if agent is not None or (pipeline_factory is None) == (pipeline is None):
@@ -117,12 +122,16 @@ class RLOptimizer:
                 "with an agent_factory give no agent, and either a pipeline_factory or, where nothing is searched, "
                 "a pipeline"
             )
-        if param_space is not None and pipeline_factory is None:
-            raise ConfigError("param_space needs a pipeline_factory: every trial has a pipeline of its own")
+        if (param_space is not None or population is not None) and pipeline_factory is None:
+            name, who = ("param_space", "trial") if population is None else ("population", "member")
+            raise ConfigError(f"{name} needs a pipeline_factory: every {who} has a pipeline of its own")
+        if population is not None and optimizer is not None:
+            raise ConfigError("a population tunes by itself: give population without optimizer")
         LoopConfig.from_settings(settings)  # a mistake is told now
         self._factories = Factories(
             agent_factory, pipeline_factory or (lambda: _given_pipeline(pipeline)), param_space, n_trials,
             trial_steps_fraction, val_pipeline_factory, trial_agent_factory,
+            None if population is None else as_population(population),
         )  # fmt: skip
         self._search = Search(self._factories)
 
@@ -225,11 +234,16 @@ class RLOptimizer:
                 )
             except SearchStopped:
                 return False
-        agent = factories.agent(params)
-        if given["val_pipeline"] is None and factories.val_pipeline is not None:
-            given = {**given, "val_pipeline": factories.val_pipeline()}
-        self._assemble(agent, pipeline, **{**given, "callbacks": [*(given["callbacks"] or ()), *self._late_callbacks]})
+        made = factories.parts(pipeline, params, given)
+        self._assemble(**{**made, "callbacks": [*(given["callbacks"] or ()), *self._late_callbacks]})
         return True
+
+    @property
+    def agent(self) -> Any:
+        """The agent that holds the best policy after ``run()``; with an agent_factory None before, and with a
+        population a plain agent, as the factory makes them."""
+        agent = self._parts.agent if self._loop else None
+        return agent.lead if isinstance(agent, PopulationAgent) else agent and given_object(agent)
 
     @property
     def _controller(self) -> LoopController:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -85,6 +86,11 @@ class BaseAgent(ABC):
     def acting_changes_state(self) -> bool:
         """False when ``act_batch`` draws from the caller's stream only and leaves the agent as it was."""
         return True
+
+    @property
+    def decisions(self) -> Sequence[tuple[str, str, Mapping[str, Any]]]:
+        """What the last ``learn`` has decided: (kind, text, evidence), for the run's log. Default: nothing."""
+        return ()
 
     def act_batch(
         self, observations: np.ndarray, *, rng: np.random.Generator, deterministic: bool = False

@@ -40,8 +40,8 @@ class Collecting:
         if data is not None:
             self.counter.complete(data)
             totals = self._course.totals
-            totals.env_steps += data.length
-            totals.steps_since_tick += data.length
+            totals.env_steps += data.env_steps
+            totals.steps_since_tick += data.env_steps
             totals.episodes_since_tick += len(data.episode_returns)
         return data
 

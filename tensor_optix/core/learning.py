@@ -46,3 +46,5 @@ class Learning:
         self._average.after(tenure.agent, judgement)
         for rule, text in self._diagnosis.after(course.totals.windows, tenure.agent, tenure.diagnostics):
             self._announcer.decided("diagnosed", text, course.standing, {"rule": rule})
+        for kind, text, evidence in tenure.agent.decisions:
+            self._announcer.decided(kind, text, course.standing, evidence)

@@ -110,6 +110,11 @@ class EpisodeData:
         return len(self.rewards)
 
     @property
+    def env_steps(self) -> int:
+        """What the window cost: its rows, unless ``metadata["env_steps"]`` says more (it stands for many)."""
+        return int(self.metadata.get("env_steps", self.length))
+
+    @property
     def row_ranges(self) -> list[tuple[int, int]]:
         """The row range of each environment; the whole window when there is only one."""
         return self.segments if self.segments is not None else [(0, self.length)]
