@@ -71,6 +71,7 @@ PUBLIC_NAMES: dict[str, str] = {
         "tensor_optix.export.numpy_policy": "NumpyPolicy",
         "tensor_optix.optimizer": "RLOptimizer",
         "tensor_optix.orchestrator": "TrialOrchestrator",
+        "tensor_optix.population.settings": "Population",
         "tensor_optix.optimizers.no_tuning": "NoTuning",
         "tensor_optix.optimizers.spsa_optimizer": "SPSAOptimizer",
         "tensor_optix.optimizers.backoff_optimizer": "BackoffOptimizer",

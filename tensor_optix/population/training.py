@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,7 +119,8 @@ def _trained(
     except NonFiniteError as error:
         fault = str(error)
     finally:
-        _close(windows)
+        if isinstance(windows, Generator):
+            windows.close()
     progress = {
         "streams": streams.state_dict(), "pipeline": pipeline.state_dict(), "evaluator": evaluator.state_dict(),
         "counter": counter.state_dict(),
@@ -153,12 +154,6 @@ def _next(windows: Iterator[EpisodeData]) -> EpisodeData:
     if data is None:
         raise EnvError("the pipeline of a member has no more windows: a population needs one that goes on")
     return data
-
-
-def _close(windows: Any) -> None:
-    close = getattr(windows, "close", None)
-    if close is not None:
-        close()
 
 
 def _n_last(values: list[Any]) -> int:
