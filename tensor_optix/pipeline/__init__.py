@@ -1,7 +1,13 @@
 """Where windows of experience come from."""
 
-from tensor_optix.pipeline.batch_pipeline import BatchPipeline
-from tensor_optix.pipeline.live_pipeline import LivePipeline
-from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
+from __future__ import annotations
 
-__all__ = ["BatchPipeline", "LivePipeline", "VectorBatchPipeline"]
+from typing import Any
+
+from tensor_optix._lazy import load, names_below
+
+
+def __getattr__(name: str) -> Any:
+    if name not in names_below(__name__):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return load(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,7 @@ def window_of(
 
     observations: all of them, where they lie one after another already.
     """
-    stops = np.cumsum([rows.length for rows in all_rows]).tolist()
+    stops = list(accumulate(rows.length for rows in all_rows))
     offsets = [stop - rows.length for stop, rows in zip(stops, all_rows, strict=True)]
     placed = list(zip(offsets, all_rows, strict=True))
     filled = [rows for rows in all_rows if rows.length]
