@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.error import Error
 from gymnasium.spaces import Discrete
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import iterate
 
 from tensor_optix.core.rng import RandomStreams
@@ -21,7 +21,7 @@ from tensor_optix.errors import ConfigError, EnvError
 from tensor_optix.pipeline.crew import Crew
 from tensor_optix.pipeline.environments import Env, EnvSource, HandedOverEnv, StandIn
 from tensor_optix.pipeline.lane import Lane
-from tensor_optix.pipeline.observations import is_array_space
+from tensor_optix.pipeline.observations import Unreadable, is_array_space, reader_for
 from tensor_optix.pipeline.step_alarm import StepAlarm
 
 logger = logging.getLogger(__name__)
@@ -177,10 +177,29 @@ class NextStepCrew(VectorCrew):
 
 
 class SameStepCrew(VectorCrew):
-    """The step that ends an env episode resets it: its last observation and info are in the infos."""
+    """The step that ends an env episode resets it: its last observation and info are in the infos.
+
+    An environment that fills one and the same object at every step writes the first observation of the next env
+    episode over the last one of this, before anybody sees that. Gymnasium's vectors do not copy it: such an
+    environment is found out, and refused.
+    """
+
+    def __init__(self, vector: Vector, alarm: StepAlarm) -> None:
+        super().__init__(vector, alarm)
+        self._reader = reader_for(vector.single_observation_space)
+        self._given: list[tuple[Any, bytes]] = [(None, b"")] * vector.num_envs
+        self._equal: list[set[bytes]] = [set() for _ in self.slots]
+
+    def start_over(self) -> None:
+        super().start_over()
+        self._given = [(None, b"")] * len(self.slots)
 
     def _take(self, slot: Slot, result: tuple[Any, Any, Any, Any, dict[str, Any]]) -> None:
         observation, reward, terminated, truncated, info = result
+        given, content = self._given[slot.index]
+        self._given[slot.index] = (None, b"")
+        if content and self._reader.content(given) != content:
+            raise self._overwritten(slot)
         slot.result, slot.first = result, None
         if not (terminated or truncated):
             return
@@ -189,6 +208,31 @@ class SameStepCrew(VectorCrew):
         final_observation, final_info = info.pop("final_obs"), info.pop("final_info", {})
         slot.result = (final_observation, reward, terminated, truncated, final_info)
         slot.first = (observation, info)
+        self._look_into(slot, final_observation, observation)
+
+    def _look_into(self, slot: Slot, final: Any, first: Any) -> None:
+        """Is ``final`` what the env episode ended with? Where it is the environment's object, the next step shows it.
+
+        Where it comes out of another process it cannot change any more. It is then equal to the first observation of
+        the next env episode, and by chance that is so once, but not for two different ones.
+        """
+        try:
+            content, first_content = (self._reader.content(self._reader.checked(seen)) for seen in (final, first))
+        except Unreadable:
+            return  # that is told when it is read
+        bare = self._vector.unwrapped
+        if isinstance(bare, SyncVectorEnv):
+            self._given[slot.index] = (final, content)
+        elif isinstance(bare, AsyncVectorEnv) and content == first_content:
+            self._equal[slot.index].add(content)
+            if len(self._equal[slot.index]) > 1:
+                raise self._overwritten(slot)
+
+    def _overwritten(self, slot: Slot) -> EnvError:
+        return self._error(
+            f"loses final observations: environment {slot.index} fills the same object again when it is reset in the "
+            "same step. Use another autoreset_mode, give the factories instead of the vector, or let it return copies"
+        )
 
 
 class ManualCrew(VectorCrew):

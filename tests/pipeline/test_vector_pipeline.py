@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
@@ -398,24 +399,71 @@ def test_what_has_no_fixed_length_is_refused_with_the_remedy_or_passed_through()
         BatchPipeline(Text(), observations="flaten")
 
 
-# in the same-step mode the reset fills the environment's objects again before anybody has seen the last of them
+class Refilling(Structured):
+    """Fills its own objects again at every step."""
+
+    def __init__(self):
+        super().__init__(1)
+        self.parts = super()._observation()
+
+    def _observation(self):
+        parts = super()._observation()
+        self.parts["image"][:], self.parts["place"] = parts["image"], parts["place"]
+        return self.parts
+
+
 @pytest.mark.parametrize("form", [form for form in STRUCTURED_FORMS if form != "SameStep"])
 def test_a_structure_that_is_filled_again_does_not_reach_into_the_window(form):
-    class Refilling(Structured):
-        def __init__(self):
-            super().__init__(1)
-            self.parts = super()._observation()
-
-        def _observation(self):
-            parts = super()._observation()
-            self.parts["image"][:], self.parts["place"] = parts["image"], parts["place"]
-            return self.parts
-
     window = take(STRUCTURED_FORMS[form]([Refilling, Refilling], observations="raw"), 1)[0]
     steps = [0, 1, 2, 0] if form == "NextStep" else [0, 1, 2, 0, 1]
     assert [int(row["image"][0, 0]) for row in window.observations[: len(steps)]] == [10 + step for step in steps]
     successors = window.next_observations[: len(steps)]
     assert [int(row["image"][0, 0]) for row in successors] == [11 + step for step in steps]
+
+
+class RefillingArray(SharedBufferEnv):
+    """Its first observation differs from one env episode to the next."""
+
+    def __init__(self):
+        super().__init__(3)
+        self.n_resets = 0
+
+    def reset(self, *, seed=None, options=None):
+        self.n_resets += 1
+        return super().reset(seed=seed)
+
+    def _observation(self):
+        super()._observation()
+        self.buffer += 10 * self.n_resets
+        return self.buffer
+
+
+@pytest.mark.parametrize("observations", ["auto", "raw"])
+@pytest.mark.parametrize("env", [Refilling, RefillingArray, lambda: SharedBufferEnv(3)])
+def test_an_environment_whose_reset_in_the_same_step_overwrites_its_last_observation_is_found_out(env, observations):
+    vector = SyncVectorEnv([env, env], autoreset_mode=AutoresetMode.SAME_STEP)
+    with pytest.raises(EnvError, match=r"loses final observations: environment 0 .* Use another autoreset_mode"):
+        take(seeded(vector, window_size=4, observations=observations), 1)
+
+
+def test_in_processes_of_a_vector_it_is_found_out_as_soon_as_two_first_observations_differ():
+    vector = AsyncVectorEnv([RefillingArray] * 2, autoreset_mode=AutoresetMode.SAME_STEP, context="fork")
+    with pytest.raises(EnvError, match="loses final observations"):
+        take(seeded(vector, window_size=7), 1)
+    vector.close()
+
+
+@pytest.mark.parametrize("kind", [SyncVectorEnv, partial(AsyncVectorEnv, context="fork")])
+def test_an_environment_that_ends_where_it_begins_is_not_taken_for_one_that_loses_observations(kind):
+    class Circling(ConstantRewardChain):
+        def _observation(self):
+            return np.array([self.steps % self.length], dtype=np.float32)
+
+    vector = kind([lambda: Circling(3)] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    window = take(seeded(vector, window_size=9), 1)[0]
+    vector.close()
+    assert window.observations[:9, 0].tolist() == [0, 1, 2] * 3
+    assert window.next_observations[:9, 0].tolist() == [1, 2, 0] * 3
 
 
 def test_buffers_that_environments_share_do_not_reach_into_each_other():
