@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tensor_optix.core.rng import RandomStreams
@@ -29,6 +29,23 @@ class Crew:
     def can_reset(self, lane: Lane) -> bool:
         """False where the environment resets itself and has not done so yet."""
         return True
+
+    @property
+    def continues_exactly(self) -> bool:
+        """False where the open env episodes cannot be had again."""
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the lanes do not know themselves."""
+        return {}
+
+    def resume(
+        self, lanes: Sequence[Lane], state: Mapping[str, Any], lane_states: Mapping[str, Any], streams: RandomStreams
+    ) -> list[str]:
+        """Have the open env episodes again; what stood in the way of that, as ``health`` names it."""
+        self.prepare(lanes)
+        problems = [lane.load_state_dict(lane_states[str(lane.index)], streams) for lane in lanes]
+        return [problem for problem in problems if problem is not None]
 
     def start_over(self) -> None:
         """Every open env episode was lost."""

@@ -170,6 +170,7 @@ class EnvPipeline(BasePipeline):
             "windows": self._windows,
             "health": dict(self._health),
             "lanes": {str(lane.index): lane.state_dict() for lane in self._lanes},
+            "crew": self._crew.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -179,12 +180,11 @@ class EnvPipeline(BasePipeline):
         """
         self._streams.load_state_dict({"seed": state["seed"], "streams": state["streams"]})
         self._windows = state["windows"]
-        self._crew.prepare(self._lanes)
         with self._alarm.armed():
-            problems = [lane.load_state_dict(state["lanes"][str(lane.index)], self._streams) for lane in self._lanes]
+            problems = self._crew.resume(self._lanes, state["crew"], state["lanes"], self._streams)
         self._health.clear()  # what happened while playing again was counted the first time
         self._health.update({str(name): int(count) for name, count in state["health"].items()})
-        self._health.update(problem for problem in problems if problem is not None)
+        self._health.update(problems)
 
     # -- besides -----------------------------------------------------------------------------------------------
 

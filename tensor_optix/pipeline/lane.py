@@ -44,7 +44,8 @@ class Lane:
         self._number = number
         self._env: Env | None = None
         self._runner: EnvRunner | None = None
-        self._env_episodes = 0
+        self.env_episodes = 0
+        """So many have begun."""
         self._alarm = alarm if alarm is not None else StepAlarm(None)
         self._failures = failures if failures is not None else Failures()
 
@@ -92,12 +93,12 @@ class Lane:
 
     def next_seed(self, streams: RandomStreams) -> int:
         """The seed of the env episode that ``begin_episode`` begins next."""
-        return self._seed_of(self._env_episodes, streams)
+        return self._seed_of(self.env_episodes, streams)
 
     def begin_episode(self, streams: RandomStreams) -> None:
         """Reset. Raises EnvError."""
-        episode, seed = self._env_episodes, self.next_seed(streams)
-        self._env_episodes += 1
+        episode, seed = self.env_episodes, self.next_seed(streams)
+        self.env_episodes += 1
         self.runner.reset(seed=seed, episode=episode)
 
     def finish_episode(self) -> None:
@@ -127,7 +128,7 @@ class Lane:
     def state_dict(self) -> dict[str, Any]:
         """Counters, and how to have the open env episode again."""
         return {
-            "env_episodes": self._env_episodes,
+            "env_episodes": self.env_episodes,
             "failures_in_a_row": self._failures.in_a_row,
             "dropped": self.dropped.state_dict(),
             "open_episode": self._runner.state_dict() if self._runner is not None else None,
@@ -138,13 +139,27 @@ class Lane:
 
         What stood in the way of that, as ``health`` names it, or None.
         """
-        self._env_episodes = state["env_episodes"]
-        self._failures.in_a_row = state["failures_in_a_row"]
         self.close_episode()
         open_episode = state["open_episode"]
         problem = self._play_again(open_episode, streams) if open_episode is not None else None
-        self.dropped.load_state_dict(state["dropped"])
+        self.load_counters(state)
         return problem
+
+    def load_counters(self, state: dict[str, Any]) -> None:
+        """Count on where ``state`` was taken."""
+        self.env_episodes = state["env_episodes"]
+        self._failures.in_a_row = state["failures_in_a_row"]
+        self.dropped.load_state_dict(state["dropped"])
+
+    def is_where(self, state: dict[str, Any]) -> bool:
+        """True where as many env episodes began as when ``state`` was taken, and the same one is open, or none."""
+        now, then = self.runner.state_dict(), state["open_episode"]
+        if self.env_episodes != state["env_episodes"]:
+            return False
+        if now is None or then is None:
+            return now is then
+        names = ("episode", "steps", "episode_return", "observation_sha256")
+        return all(now[name] == then[name] for name in names)
 
     def _play_again(self, open_episode: dict[str, Any], streams: RandomStreams) -> str | None:
         reason = "resume_too_long"

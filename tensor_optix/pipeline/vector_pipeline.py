@@ -15,7 +15,8 @@ from tensor_optix.pipeline.crew import Crew
 from tensor_optix.pipeline.env_pipeline import EnvPipeline, checked_timeout, checked_window_size
 from tensor_optix.pipeline.environments import Env, EnvSource, env_source, make_env, require_registered
 from tensor_optix.pipeline.step_alarm import StepAlarm
-from tensor_optix.pipeline.vector_slots import Slots, VectorCrew, crew_for
+from tensor_optix.pipeline.vector_modes import crew_for
+from tensor_optix.pipeline.vector_slots import Slots
 from tensor_optix.pipeline.workers import STEP_TIMEOUT_SECONDS, WorkerCrew, WorkerEnvs
 
 
@@ -80,9 +81,9 @@ class VectorBatchPipeline(EnvPipeline):
     def fingerprint(self) -> dict[str, str]:
         return {**super().fingerprint, "n_envs": str(self.n_envs)}
 
-    def state_dict(self) -> dict[str, Any] | None:
-        """As for BatchPipeline; None for a vector environment that was handed over: its env episodes start anew."""
-        return None if isinstance(self._crew, VectorCrew) else super().state_dict()
+    @property
+    def continues_exactly(self) -> bool:
+        return self._crew.continues_exactly
 
 
 def _ready(

@@ -16,6 +16,7 @@ from pipeline_agents import ConstantAgent, RandomAgent
 from tensor_optix import BatchPipeline, ConfigError, EnvError, VectorBatchPipeline, compute_gae
 from tensor_optix.core.rng import RandomStreams
 from tensor_optix.core.state import join_state, split_state
+from tensor_optix.pipeline import action_history
 from tensor_optix.testing import ConstantRewardChain, FailingEnv, LabelledEnv, SharedBufferEnv, TruncatedWalk
 
 MODES = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED]
@@ -529,8 +530,101 @@ def test_saved_and_loaded_it_goes_on_identically(env_id):
     assert split_state(pipeline.state_dict())[0] == split_state(resumed.state_dict())[0]
 
 
-def test_a_vector_that_was_handed_over_gives_no_state_and_no_false_promise():
-    assert seeded(SyncVectorEnv(labelled())).state_dict() is None
+class DrawingAtSteps(Drawing):
+    """What it observes depends on its own stream, which no reset but the first one seeds; on its actions, too."""
+
+    def step(self, action):
+        self.pushed = self.np_random.random() + float(np.sum(action))
+        return super().step(action)
+
+    def _observation(self):
+        return np.array([getattr(self, "pushed", 0.0), self.episode, self.steps])
+
+
+VECTORS = {
+    **{f"sync {mode.value}": lambda mode=mode: SyncVectorEnv([DrawingAtSteps] * 3, autoreset_mode=mode)
+       for mode in MODES},
+    "async": lambda: AsyncVectorEnv([DrawingAtSteps] * 2, context="fork"),
+    "native": lambda: gym.make_vec("CartPole-v1", num_envs=3),
+}  # fmt: skip
+
+
+def resumed_from(state, vector, **keywords):
+    text, arrays = split_state(state)
+    resumed = VectorBatchPipeline(vector, RandomAgent(), 8, **keywords)
+    resumed.load_state_dict(join_state(json.loads(json.dumps(text)), arrays))
+    return resumed
+
+
+@pytest.mark.parametrize("form", VECTORS)
+def test_a_vector_that_was_handed_over_goes_on_identically_in_a_new_one(form):
+    vectors = [VECTORS[form]() for _ in range(2)]
+    pipeline = seeded(vectors[0])
+    take(pipeline, 4)
+    resumed = resumed_from(pipeline.state_dict(), vectors[1])
+    for a, b in zip(take(pipeline, 3), take(resumed, 3), strict=True):
+        same(a, b)
+    assert resumed.health == {}
+    assert resumed.continues_exactly
+    assert split_state(pipeline.state_dict())[0] == split_state(resumed.state_dict())[0]
+    for vector in vectors:
+        vector.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_vector_goes_on_identically_from_a_window_that_lost_an_env_episode(mode):
+    class Odd(DrawingAtSteps):
+        def step(self, action):
+            observation, reward, *rest = super().step(action)
+            return observation, np.nan if (self.episode, self.steps) == (1, 2) else reward, *rest
+
+    def vector():
+        return SyncVectorEnv([Drawing, Odd], autoreset_mode=mode)
+
+    pipeline = seeded(vector())
+    take(pipeline, 2)
+    resumed = resumed_from(pipeline.state_dict(), vector())
+    for a, b in zip(take(pipeline, 2), take(resumed, 2), strict=True):
+        same(a, b)
+    assert resumed.health == pipeline.health == {"nonfinite_steps": 1}
+
+
+def test_a_vector_before_its_first_window_is_saved_and_loaded_too():
+    resumed = resumed_from(seeded(VECTORS["async"]()).state_dict(), SyncVectorEnv([DrawingAtSteps] * 2))
+    for a, b in zip(take(seeded(SyncVectorEnv([DrawingAtSteps] * 2)), 2), take(resumed, 2), strict=True):
+        same(a, b)
+
+
+def test_a_vector_that_comes_out_differently_starts_anew_and_says_so(caplog):
+    pipeline = seeded(SyncVectorEnv([DrawingAtSteps] * 2))
+    take(pipeline, 1)
+    for other in (Drawing, lambda: DrawingAtSteps(0, (4, 4))):
+        resumed = resumed_from(pipeline.state_dict(), SyncVectorEnv([other] * 2))
+        assert resumed.health == {"resume_mismatch": 1}
+        assert "could not be had again (resume_mismatch)" in caplog.text
+        window = take(resumed, 1)[0]
+        assert window.observations[[0, window.segments[1][0]], 2].tolist() == [0, 0]
+        assert window.episode_id == 1
+
+
+def test_a_vector_with_more_steps_than_are_remembered_promises_no_exact_continuation(monkeypatch):
+    monkeypatch.setattr(action_history, "MAX_NUMBERS", 40)
+    pipeline = seeded(SyncVectorEnv([DrawingAtSteps] * 2))
+    take(pipeline, 2)
+    assert pipeline.continues_exactly
+    take(pipeline, 1)
+    assert not pipeline.continues_exactly
+    assert resumed_from(pipeline.state_dict(), SyncVectorEnv([DrawingAtSteps] * 2)).health == {"resume_too_long": 1}
+
+
+def test_a_state_that_was_taken_is_not_changed_by_what_comes_after():
+    pipeline = seeded(SyncVectorEnv([DrawingAtSteps] * 2))
+    take(pipeline, 1)
+    state = pipeline.state_dict()
+    before = state["crew"]["actions"].copy()
+    expected = take(pipeline, 9)[0]
+    np.testing.assert_array_equal(state["crew"]["actions"], before)
+    same(take(resumed_from(state, SyncVectorEnv([DrawingAtSteps] * 2)), 1)[0], expected)
 
 
 def test_evaluation_between_windows_never_disturbs_a_rollout():

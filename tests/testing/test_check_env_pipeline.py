@@ -43,8 +43,7 @@ def test_everything_that_is_claimed_holds_for_a_sound_environment(subject):
 def test_what_applies_to_a_vector_holds_in_every_autoreset_mode(mode):
     checked = check_env_pipeline(SyncVectorEnv([Seeded] * 2, autoreset_mode=mode))
     assert CLAIMS[:5] == checked[:5]
-    assert "the same seed gives the same windows" in checked
-    assert "saved and loaded it goes on identically" not in checked
+    assert {"the same seed gives the same windows", "saved and loaded it goes on identically"} <= set(checked)
 
 
 @pytest.mark.parametrize(
