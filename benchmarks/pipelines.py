@@ -1,17 +1,21 @@
 """What does an env step cost, alone and with eight environments?
 
-    python benchmarks/pipelines.py        about a minute; PyTorch for the lines that say so
+    python benchmarks/pipelines.py [numpy torch jax tf]        about a minute for the default, numpy and torch
 
-CartPole-v1 through BatchPipeline and VectorBatchPipeline: time for a window, divided by its rows. "NumPy" acts as
-built-in agents do with recognised networks; "framework" is a network that only PyTorch can evaluate, one call for
-all environments (the case of convolutions, normalisation layers and subclasses of the user's own). The best of
-windows that alternate between the pipelines, so that other load on the machine meets all of them alike.
+CartPole-v1 through BatchPipeline and VectorBatchPipeline: time for a window, divided by its rows. "numpy" acts as
+built-in agents do with recognised networks; the others are a network that only the framework can evaluate, one call
+for all environments (the case of convolutions, normalisation layers and subclasses of the user's own). Stable-
+Baselines3's vector environment, where it is installed, is stepped by a bare loop that keeps what a rollout keeps.
+CPU time, the best of windows that alternate between the forms, so that other load on the machine meets all of them
+alike; of processes the time that passes.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -69,8 +73,8 @@ class NumPyActing(Acting):
         return logits
 
 
-class FrameworkActing(Acting):
-    """The same size with normalisation layers, evaluated by PyTorch on one thread."""
+class TorchActing(Acting):
+    """The same size with normalisation layers, on one thread."""
 
     def __init__(self) -> None:
         import torch
@@ -89,6 +93,54 @@ class FrameworkActing(Acting):
         return logits
 
 
+class JaxActing(NumPyActing):
+    """The NumPy network, normalised, as one jitted program."""
+
+    def __init__(self) -> None:
+        import jax
+        from jax import numpy as jnp
+
+        super().__init__()
+
+        def forward(x: Any) -> Any:
+            for layer in self._layers[:-1]:
+                x = x @ layer
+                x = jnp.tanh((x - x.mean(1, keepdims=True)) / jnp.sqrt(x.var(1, keepdims=True) + 1e-5))
+            return x @ self._layers[-1]
+
+        self._forward = jax.jit(forward)
+
+    def logits(self, observations: np.ndarray) -> np.ndarray:
+        return np.asarray(self._forward(observations))
+
+
+class TFActing(NumPyActing):
+    """The NumPy network, normalised, as one concrete function."""
+
+    def __init__(self) -> None:
+        import tensorflow as tf
+
+        super().__init__()
+
+        def forward(x: Any) -> Any:
+            for layer in self._layers[:-1]:
+                x = x @ layer
+                mean, variance = tf.nn.moments(x, [1], keepdims=True)
+                x = tf.tanh((x - mean) / tf.sqrt(variance + 1e-5))
+            return x @ self._layers[-1]
+
+        self._forward = tf.function(forward, input_signature=[tf.TensorSpec([None, 4], tf.float32)])
+
+    def logits(self, observations: np.ndarray) -> np.ndarray:
+        logits: np.ndarray = self._forward(observations).numpy()
+        return logits
+
+
+AGENTS: dict[str, Callable[[], Acting]] = {
+    "numpy": NumPyActing, "torch": TorchActing, "jax": JaxActing, "tf": TFActing,
+}  # fmt: skip
+
+
 def windows(pipeline: BatchPipeline | VectorBatchPipeline) -> Iterator[EpisodeData]:
     pipeline.seed(RandomStreams(0))
     iterator = pipeline.episodes()
@@ -96,15 +148,38 @@ def windows(pipeline: BatchPipeline | VectorBatchPipeline) -> Iterator[EpisodeDa
     return iterator
 
 
-def best(*iterators: Iterator[EpisodeData]) -> list[float]:
+def stable_baselines3(agent: Acting, n_envs: int) -> Iterator[int]:
+    """Rows of windows that nobody checks: observations, actions, rewards and ends are stored, as in a rollout."""
+    from stable_baselines3.common.env_util import make_vec_env
+
+    venv, rng, each = make_vec_env(ENV_ID, n_envs), np.random.default_rng(0), ROWS // n_envs
+    stored = [np.zeros((each, n_envs, *shape), dtype=np.float32) for shape in ((4,), (), (), ())]
+    observations: Any = venv.reset()
+    while True:
+        for row in range(each):
+            actions, _ = agent.act_batch(observations, rng=rng)
+            following, rewards, dones, _ = venv.step(actions)
+            for place, value in zip(stored, (observations, actions, rewards, dones), strict=True):
+                place[row] = value
+            observations = following
+        yield ROWS
+
+
+def rows_of(iterator: Iterator[EpisodeData]) -> Iterator[int]:
+    for window in iterator:
+        yield window.length
+
+
+def best(iterators: dict[str, Iterator[int]]) -> dict[str, float]:
     """Microseconds an env step, of each."""
-    seconds: list[list[float]] = [[] for _ in iterators]
+    seconds: dict[str, list[float]] = {form: [] for form in iterators}
     for _ in range(WINDOWS):
-        for own, iterator in zip(seconds, iterators, strict=True):
-            begun = time.perf_counter()
-            window = next(iterator)
-            own.append((time.perf_counter() - begun) / window.length)
-    return [min(own) * 1e6 for own in seconds]
+        for form, iterator in iterators.items():
+            clock = time.perf_counter if "processes" in form else time.process_time
+            begun = clock()
+            n_rows = next(iterator)
+            seconds[form].append((clock() - begun) / n_rows)
+    return {form: min(own) * 1e6 for form, own in seconds.items()}
 
 
 def forms(agent: Acting) -> dict[str, BatchPipeline | VectorBatchPipeline]:
@@ -120,16 +195,20 @@ def forms(agent: Acting) -> dict[str, BatchPipeline | VectorBatchPipeline]:
     }  # fmt: skip
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
     print(f"{ENV_ID}, windows of {ROWS} rows, best of {WINDOWS}, us per env step (and times faster than one)")
-    for name, agent in (("NumPy", NumPyActing()), ("framework", FrameworkActing())):
+    for name in names:
+        agent = AGENTS[name]()
         pipelines = forms(agent)
-        costs = best(*(windows(pipeline) for pipeline in pipelines.values()))
-        for form, cost in zip(pipelines, costs, strict=True):
-            print(f"  {name:10s} {form:20s} {cost:8.1f}   {costs[0] / cost:5.2f} x")
+        iterators = {form: rows_of(windows(pipeline)) for form, pipeline in pipelines.items()}
+        if importlib.util.find_spec("stable_baselines3"):
+            iterators |= {f"SB3, {n} bare": stable_baselines3(agent, n) for n in (1, N_ENVS)}
+        costs = best(iterators)
+        for form, cost in costs.items():
+            print(f"  {name:6s} {form:20s} {cost:8.1f}   {costs['one environment'] / cost:5.2f} x", flush=True)
         for pipeline in pipelines.values():
             pipeline.teardown()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or ["numpy", "torch"])
