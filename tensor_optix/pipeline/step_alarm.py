@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -27,7 +28,7 @@ class StepAlarm:
 
     It works by the signal SIGALRM, so only in the main thread, not on Windows, and only where the environment comes
     back to Python: code in C that never does is shown on stderr, and cannot be ended by anybody. (A process of its
-    own can: ``async_envs=True``.) The signal is taken while a window is collected, and then given back.
+    own can: ``async_envs=True``.) The signal and its timer are taken while a window is collected, and then given back.
     """
 
     def __init__(self, seconds: float | None) -> None:
@@ -54,6 +55,7 @@ class StepAlarm:
             self._is_told = True
             yield
             return
+        timer, begun = signal.setitimer(signal.ITIMER_REAL, 0.0), time.monotonic()
         before = signal.signal(signal.SIGALRM, self._ring)
         faulthandler.register(signal.SIGALRM, file=STDERR, all_threads=True, chain=True)
         self._is_armed = True
@@ -63,6 +65,9 @@ class StepAlarm:
             self._is_armed = False
             faulthandler.unregister(signal.SIGALRM)
             signal.signal(signal.SIGALRM, signal.SIG_DFL if before is None else before)
+            if timer[0] > 0.0:  # somebody else's alarm: it goes on
+                left = timer[0] - (time.monotonic() - begun)
+                signal.setitimer(signal.ITIMER_REAL, max(left, 1e-3), timer[1])
 
     def call(self, method: str, call: Callable[[], Result]) -> Result:
         """What ``call`` gives. Raises EnvHangs where it takes too long."""
