@@ -4,8 +4,8 @@
 
 CartPole-v1 through BatchPipeline and VectorBatchPipeline: time for a window, divided by its rows. "numpy" acts as
 built-in agents do with recognised networks; the others are a network that only the framework can evaluate, one call
-for all environments (the case of convolutions, normalisation layers and subclasses of the user's own). Stable-
-Baselines3's vector environment, where it is installed, is stepped by a bare loop that keeps what a rollout keeps.
+for all environments (the case of convolutions, normalisation layers and subclasses of the user's own). "a plain loop" is one
+environment and lists; Stable-Baselines3's vector environment, where it is installed, is stepped by a bare loop, too.
 CPU time, the best of windows that alternate between the forms, so that other load on the machine meets all of them
 alike; of processes the time that passes.
 """
@@ -165,6 +165,20 @@ def stable_baselines3(agent: Acting, n_envs: int) -> Iterator[int]:
         yield ROWS
 
 
+def plain_loop(agent: Acting) -> Iterator[int]:
+    """One environment and lists, as in a tutorial; nothing is checked, counted or seeded."""
+    env, rng = gym.make(ENV_ID), np.random.default_rng(0)
+    observation, _ = env.reset()
+    while True:
+        rows = []
+        for _ in range(ROWS):
+            action = int(agent.act_batch(observation[None], rng=rng)[0][0])
+            following, reward, terminated, truncated, _ = env.step(action)
+            rows.append((observation, action, reward, terminated, truncated))
+            observation = env.reset()[0] if terminated or truncated else following
+        yield len(rows)
+
+
 def rows_of(iterator: Iterator[EpisodeData]) -> Iterator[int]:
     for window in iterator:
         yield window.length
@@ -201,6 +215,7 @@ def main(names: list[str]) -> None:
         agent = AGENTS[name]()
         pipelines = forms(agent)
         iterators = {form: rows_of(windows(pipeline)) for form, pipeline in pipelines.items()}
+        iterators["a plain loop"] = plain_loop(agent)
         if importlib.util.find_spec("stable_baselines3"):
             iterators |= {f"SB3, {n} bare": stable_baselines3(agent, n) for n in (1, N_ENVS)}
         costs = best(iterators)

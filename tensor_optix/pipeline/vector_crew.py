@@ -39,6 +39,7 @@ class VectorCrew(Crew):
         name = vector.spec.id if vector.spec is not None else type(vector.unwrapped).__name__
         self.slots = [Slot(vector, index, name) for index in range(vector.num_envs)]
         self._some_action = _some_action(vector.single_action_space)
+        self._dtype = vector.action_space.dtype
         self._history = ActionHistory()
         self._first_episodes: list[int] = []
         self._is_started = False
@@ -53,8 +54,7 @@ class VectorCrew(Crew):
     def begin_steps(self, lanes: Sequence[Lane], actions: Sequence[Any]) -> None:
         for lane, action in zip(lanes, actions, strict=True):
             self._actions[lane.index] = action
-        actions_of_all = np.stack([np.asarray(action) for action in self._actions])
-        batch = actions_of_all.astype(self._vector.action_space.dtype)
+        batch = np.array(self._actions).astype(self._dtype, copy=False)
         self._history.add(batch)
         result = self._call("step", lambda: self._vector.step(batch))
         if not isinstance(result, tuple) or len(result) != 5:
