@@ -4,10 +4,10 @@
 
 CartPole-v1 through BatchPipeline and VectorBatchPipeline: time for a window, divided by its rows. "numpy" acts as
 built-in agents do with recognised networks; the others are a network that only the framework can evaluate, one call
-for all environments (the case of convolutions, normalisation layers and subclasses of the user's own). "a plain loop" is one
-environment and lists; Stable-Baselines3's vector environment, where it is installed, is stepped by a bare loop, too.
-CPU time, the best of windows that alternate between the forms, so that other load on the machine meets all of them
-alike; of processes the time that passes.
+for all environments (the case of convolutions, normalisation layers and subclasses of the user's own). "a plain
+loop" is one environment and lists; Stable-Baselines3's vector environment, where it is installed, is stepped by a
+bare loop, too. CPU time, the best of windows that alternate between the forms, so that other load on the machine
+meets all of them alike; of processes the time that passes.
 """
 
 from __future__ import annotations
