@@ -145,6 +145,26 @@ def test_an_on_policy_primary_that_cannot_correct_acts_alone_in_training(tmp_pat
     assert actions_of(ensemble, deterministic=True) == [[0.9]] * 3
 
 
+def reward_of(action: Any, n_modes: int = 2) -> float:
+    """A bandit with two good actions, as far apart as can be: what lies between them pays nothing."""
+    ends = (0, n_modes) if isinstance(action, int) else (-1.0, 1.0)
+    return float(action in ends)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_where_the_mean_of_two_modes_is_the_worst_action_the_ensemble_still_gets_the_reward(deterministic, tmp_path):
+    left, right = Discrete([0.98, 0.01, 0.01]), Discrete([0.01, 0.01, 0.98])
+    discrete = ensemble_of(tmp_path / "d", left, right)
+    ids = discrete.act_batch(np.zeros((400, 2)), rng=RNG(0), deterministic=deterministic)[0].tolist()
+    assert np.mean([reward_of(action) for action in ids]) > 0.9
+    assert reward_of(int(np.mean([0, 2]))) == 0  # what averaging their ids gives
+
+    continuous = ensemble_of(tmp_path / "c", Continuous(-1.0), Continuous(1.0))
+    actions = continuous.act_batch(np.zeros((400, 2)), rng=RNG(0), deterministic=deterministic)[0]
+    assert np.mean([reward_of(float(action)) for action in actions[:, 0]]) == 1
+    assert reward_of(float(np.mean([-1.0, 1.0]))) == 0  # what averaging their actions gives
+
+
 # -- learning --------------------------------------------------------------------------------------------------------
 
 

@@ -101,6 +101,19 @@ def test_impossible_weights_and_members_are_refused(registry):
         pm.add_agent(pm.members[0].agent)
 
 
+def test_the_leading_member_has_the_highest_weight_of_those_that_were_scored_and_work(registry):
+    pm = manager_of(registry, 4)
+    assert pm.members.leading is None
+    for index, score in ((0, 1.0), (1, 2.0), (2, 3.0)):
+        pm.record_agent_score(index, score)
+    pm.update_weights({0: 1.0, 1: 2.0, 2: 3.0, 3: 9.0})
+    assert pm.members.leading.agent.name == "2"
+    pm.members[2].quarantine(RuntimeError("lost a wheel"))
+    assert pm.members.leading.agent.name == "1"
+    pm.update_weights({0: 2.0})
+    assert pm.members.leading.agent.name == "1"  # of equals the newest
+
+
 # -- pruning ---------------------------------------------------------------------------------------------------------
 
 

@@ -191,18 +191,18 @@ class PolicyManagerCallback(LoopCallback):
 
     def _end(self, run: RunView, reason: str) -> Continuation | None:
         """Nothing goes on: report, and say so to whoever asked to be told."""
-        spawned = [member for member in self._pm.members.working if member.is_spawned]
-        if spawned:
-            self._judge_ensemble(run, spawned[-1])
+        leading = self._pm.members.leading
+        if leading is not None and any(member.is_spawned for member in self._pm.members.working):
+            self._judge_ensemble(run, leading)
         self._pm.print_report(reason)
         run.tell("evolution ended", reason, {})
         if self._stop is not None:
             self._stop()
         return None
 
-    def _judge_ensemble(self, run: RunView, newest: Member) -> None:
-        """An ensemble of adopted variants is kept only if it is proven better than its newest member, which each of
-        them was once; otherwise that member alone has a say. This costs a quarter of the steps so far at most, too.
+    def _judge_ensemble(self, run: RunView, best: Member) -> None:
+        """An ensemble with adopted variants is kept only if it is proven better than its best member, by the recorded
+        scores; otherwise that one alone has a say. This costs a quarter of the steps so far at most, too.
         """
         start, evaluation = run.env_steps + run.evaluation.steps, run.evaluation
         limit = int((1 + STEP_SHARE) * start)
@@ -212,11 +212,11 @@ class PolicyManagerCallback(LoopCallback):
             return run.env_steps + evaluation.steps + 2 * longest <= limit
 
         ensemble = EnsembleAgent(self._pm, self._primary.agent)
-        scores = compared_episodes(evaluation, ensemble, newest.agent, run.rng, affords=affords)
+        scores = compared_episodes(evaluation, ensemble, best.agent, run.rng, affords=affords)
         proof = proof_of(*scores, spawn=1, max_spawns=1)
         if not proof.is_adopted:
-            self._pm.leave_to(newest)
-        text = f"the ensemble is {'better than' if proof.is_adopted else 'left to'} its newest member: {proof.text}"
+            self._pm.leave_to(best)
+        text = f"the ensemble is {'better than' if proof.is_adopted else 'left to'} its best member: {proof.text}"
         run.tell("ensemble judged", text, {"gain": proof.gain, "t": proof.comparison.t, "n_pairs": proof.n_pairs})
 
     def _drop_trial(self) -> None:

@@ -75,6 +75,12 @@ class Members:
         """All that did not fail."""
         return [member for member in self._members if not member.fault]
 
+    @property
+    def leading(self) -> Member | None:
+        """Of the working members that have been scored the one with the highest weight, of equals the newest."""
+        scored = [member for member in self.working if member.scores]
+        return max(scored, key=lambda member: (member.weight, member.key), default=None)
+
     def find(self, agent: Any) -> Member | None:
         """The member that is this very agent."""
         sought = given_object(agent)

@@ -92,7 +92,7 @@ class PayingWorld(BasePipeline):
             self.windows += 1
             self.collected_steps += WINDOW
             self.actors.append(self.agent)
-            yield paid(self.agent.skill + noise, self.windows - 1)
+            yield paid(skill_of(self.agent) + noise, self.windows - 1)
 
     def evaluate(
         self, agent: Any, *, seeds: Sequence[int], deterministic: bool = True
@@ -100,15 +100,20 @@ class PayingWorld(BasePipeline):
         if not self.has_evaluation:
             return None
         self.evaluated_steps += self.evaluation_length * len(seeds)
-        members = agent.policy_manager.members if isinstance(agent, EnsembleAgent) else ()
-        skill = max([member.agent.skill for member in members], default=None) or agent.skill
-        return paid(np.full(len(seeds), skill), 0, length=self.evaluation_length)
+        return paid(np.full(len(seeds), skill_of(agent)), 0, length=self.evaluation_length)
 
     def state_dict(self) -> dict[str, Any]:
         return {"windows": self.windows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.windows = state["windows"]
+
+
+def skill_of(agent: Any) -> float:
+    """An ensemble is as skilled as the best of those that have a say in it."""
+    if not isinstance(agent, EnsembleAgent):
+        return float(agent.skill)
+    return max(float(member.agent.skill) for member in agent.policy_manager.members.working if member.weight)
 
 
 def paid(returns: np.ndarray, number: int, *, length: int = 1) -> EpisodeData:
