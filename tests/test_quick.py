@@ -68,18 +68,18 @@ def test_settings_reach_the_agent_and_the_loop(tmp_path):
     assert opt.plan["hyperparams"]["learning_rate"] == 1e-3
     assert opt.plan["settings"]["dormant_threshold"] == 7
     assert opt.plan["settings"]["max_steps"] == 10
-    lines = plan_lines(opt, "a hint")
+    lines = plan_lines(opt, {"change": "a hint"})
     assert any("CartPole-v1" in line and "seed 4" in line for line in lines)
-    assert "       after an interruption: resumes at level E3, every part gives its complete state" in lines
-    assert lines[-1] == "       a hint"
-    assert choices(opt) == {"n_epochs": 3, "learning_rate": 1e-3, "dormant_threshold": 7, "max_steps": 10}
+    assert "       resumes     after an interruption at level E3: every part gives its complete state" in lines
+    assert lines[-1] == "       change      a hint"
+    assert choices(opt.plan) == {"n_epochs": 3, "learning_rate": 1e-3, "dormant_threshold": 7, "max_steps": 10}
 
 
 def test_parts_of_a_run_are_settings_too(tmp_path):
     settings = {"hidden": "32-16", "n_envs": "2", "window_size": "64", "normalize_observations": "false"}
     opt = prepare("CartPole-v1", settings=settings, out=tmp_path, seed=4)
     assert opt.plan["environment"] == "CartPole-v1 x 2"
-    assert choices(opt) == {"hidden": "32-16", "n_envs": 2, "window_size": 64, "normalize_observations": False}
+    assert choices(opt.plan) == {"hidden": "32-16", "n_envs": 2, "window_size": 64, "normalize_observations": False}
 
 
 def test_without_a_seed_one_is_drawn_and_recorded(tmp_path):
@@ -133,7 +133,7 @@ BUILD = {
     "hidden": [64, 64], "activation": "tanh", "n_envs": 8, "window_size": 256, "frame_stack": 1,
     "normalize_observations": True, "normalize_rewards": False,
 }  # fmt: skip
-TINY = {"evaluation_episodes": 2, "n_epochs": 1, "minibatch_size": 512}
+TINY = {"evaluation_episodes": 2, "n_epochs": 1, "minibatch_size": 512, "val_episodes": 0}
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def test_a_run_is_rebuilt_with_its_own_seed_settings_and_hyperparameters(one_win
     resumed = resume(one_window, max_steps=4096)
     assert resumed.run_dir == one_window
     assert resumed.plan["seed"] == 4
-    assert choices(resumed) == {**TINY, "max_steps": 4096}
+    assert choices(resumed.plan) == {**TINY, "max_steps": 4096}
 
 
 @pytest.mark.parametrize(

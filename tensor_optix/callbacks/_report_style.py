@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from tensor_optix.callbacks._report_curve import COLOURS, DARK_COLOURS
+from tensor_optix.callbacks._report_html import safe
+from tensor_optix.callbacks._report_theme import COLOURS, DARK_COLOURS
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""A page that loads nothing and runs nothing, whatever it might hold."""
 
 
-def style_element() -> str:
-    """The page's ``<style>``, with the palettes of the curve as variables."""
+def head(title: str) -> str:
+    """The page's ``<head>``: its style, with the palettes of the figures as variables."""
     light = "".join(f"--curve-{name}:{colour};" for name, colour in COLOURS.items())
     dark = "".join(f"--curve-{name}:{colour};" for name, colour in DARK_COLOURS.items())
-    return f"<style>:root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}{_CSS}</style>"
+    style = f"<style>:root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}{_CSS}</style>"
+    meta = ('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">')  # fmt: skip
+    return f"<head>{meta}{style}<title>{safe(title)}</title></head>"
 
 
 _CSS = """
@@ -22,13 +29,14 @@ _CSS = """
 * { box-sizing: border-box }
 body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, sans-serif }
 main { max-width: 56rem; margin: 0 auto; padding: 1.5rem 1rem 3rem }
-h1 { font-size: 1.6rem; margin: 0 }
+h1 { font-size: 1.6rem; margin: 0; overflow-wrap: anywhere }
 h2 { font-size: 1.1rem; margin: 2rem 0 .6rem; border-bottom: 1px solid var(--line); padding-bottom: .3rem }
-.verdict { font-size: 1.1rem; margin: .4rem 0 1rem }
+.verdict { font-size: 1.1rem; margin: .4rem 0 1rem; overflow-wrap: anywhere }
 .verdict.good strong { color: var(--good) }
 .verdict.open strong { color: var(--open) }
-.muted, small { color: var(--muted) }
+.muted, small, summary, figcaption { color: var(--muted) }
 small { display: block; font-size: .8rem; overflow-wrap: anywhere }
+summary { font-size: .8rem; cursor: pointer }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .6rem; margin: 0 }
 .cards div { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem }
 dt { font-size: .8rem; color: var(--muted) }
@@ -36,14 +44,18 @@ dd { margin: 0 }
 dd b { font-size: 1.35rem; font-variant-numeric: tabular-nums }
 figure { margin: 0 }
 figure svg { width: 100%; height: auto; display: block }
+.films { display: flex; flex-wrap: wrap; gap: 1rem }
+.films img { max-width: 100%; border: 1px solid var(--line); border-radius: .3rem; display: block }
+figcaption { font-size: .85rem }
 .narrow { display: none }
 .scroll { overflow-x: auto; max-height: 32rem }
 table { border-collapse: collapse; width: 100%; font-size: .9rem }
 th { text-align: left; color: var(--muted); font-weight: 600; position: sticky; top: 0; background: var(--page) }
 th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
 .num { font-variant-numeric: tabular-nums; white-space: nowrap }
+.log label { display: inline-block; font-size: .85rem; margin: 0 .9rem .4rem .25rem }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .7rem .9rem;
       white-space: pre-wrap; overflow-wrap: anywhere }
-@media (max-width: 34rem) { .wide { display: none } .narrow { display: block } }
+@media (max-width: 34rem) { .wide { display: none } .narrow { display: block } td { overflow-wrap: anywhere } }
 @media print { .scroll { max-height: none } }
 """

@@ -7,10 +7,15 @@ import platform
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import TypeVar
 
 from tensor_optix._about import VERSION, install_hint
-from tensor_optix.callbacks._report_page import RunRecord, report_page
+from tensor_optix.callbacks._report_curve import curve_png, curve_svg
+from tensor_optix.callbacks._report_page import Pictures, RunRecord, report_page
+from tensor_optix.callbacks._report_series import gap_svg, hyperparams_svg, staircase_svg
+from tensor_optix.callbacks.video import BEST, FIRST, FOLDER
 from tensor_optix.core.callbacks import LoopCallback
+from tensor_optix.core.plain_text import printable
 from tensor_optix.core.types import RunResult
 from tensor_optix.errors import MissingDependency
 from tensor_optix.storage import FileSystem, RunDirectory
@@ -18,6 +23,9 @@ from tensor_optix.storage import FileSystem, RunDirectory
 logger = logging.getLogger(__name__)
 
 REPORT_FILE, PICTURE_FILE = "report.html", "progress.png"
+FILMS = {"before training": FIRST, "the best policy": BEST}
+MAX_FILM_BYTES = 700_000
+T = TypeVar("T")
 LIBRARIES = ("numpy", "gymnasium", "torch", "tensorflow", "jax")
 
 
@@ -50,21 +58,56 @@ def write_report(run_dir: str | Path, *, command: str | None = None) -> Path:
     fs = FileSystem()
     run = RunDirectory.open(fs, Path(run_dir))
     record = RunRecord(run.run_id, run.identity, run.summary, run.read_metrics(), run.read_events())
-    try:
-        from tensor_optix.callbacks._report_curve import curve_png, curve_svg
+    pictures, picture = drawn(lambda: (_pictures(record, _films(fs, run.path)), _png(record)))
+    page = report_page(record, pictures, command=command, versions=versions())
+    # the loop holds the run's lock, and this is called by the loop: the file system writes for both
+    fs.replace(run.path / PICTURE_FILE, picture)
+    fs.replace(run.path / REPORT_FILE, page.encode())
+    return run.path / REPORT_FILE
 
-        curves = [curve_svg(record.metrics, record.events, is_narrow=is_narrow) for is_narrow in (False, True)]
-        picture = curve_png(record.metrics, record.events, title=record.environment)
+
+def drawn(draw: Callable[[], T]) -> T:
+    """What ``draw`` gives. Raises MissingDependency without matplotlib."""
+    try:
+        return draw()
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "matplotlib":
             raise
         hint = install_hint("report")
         raise MissingDependency(f"the report needs matplotlib, which is not installed: {hint}") from error
-    page = report_page(record, wide_curve=curves[0], narrow_curve=curves[1], command=command, versions=versions())
-    # the loop holds the run's lock, and this is called by the loop: the file system writes for both
-    fs.replace(run.path / PICTURE_FILE, picture)
-    fs.replace(run.path / REPORT_FILE, page.encode())
-    return run.path / REPORT_FILE
+
+
+def _pictures(record: RunRecord, films: dict[str, bytes]) -> Pictures:
+    metrics, events, target = record.metrics, record.events, record.target
+
+    def both(draw: Callable[[bool], str | None]) -> tuple[str, str] | None:
+        wide, narrow = draw(False), draw(True)
+        return None if wide is None or narrow is None else (wide, narrow)
+
+    curves = [curve_svg(metrics, events, target=target, is_narrow=is_narrow) for is_narrow in (False, True)]
+    return Pictures(
+        curve=(curves[0], curves[1]),
+        gap=both(lambda is_narrow: gap_svg(metrics, is_narrow=is_narrow)),
+        hyperparams=both(lambda is_narrow: hyperparams_svg(metrics, events, is_narrow=is_narrow)),
+        staircase=both(lambda is_narrow: staircase_svg(metrics, is_narrow=is_narrow)),
+        films=films,
+    )
+
+
+def _png(record: RunRecord) -> bytes:
+    return curve_png(record.metrics, record.events, title=printable(record.environment), target=record.target)
+
+
+def _films(fs: FileSystem, run_dir: Path) -> dict[str, bytes]:
+    """What VideoRecorder has left in the run, where it is small enough to go into a page."""
+    found = {}
+    for label, name in FILMS.items():
+        path = run_dir / FOLDER / name
+        if fs.kind(path) == "file" and fs.size(path) <= MAX_FILM_BYTES:
+            data = fs.read(path, MAX_FILM_BYTES)
+            if data.startswith(b"GIF8"):
+                found[label] = data
+    return found
 
 
 def versions() -> dict[str, str]:

@@ -13,6 +13,7 @@ from tensor_optix._lazy import missing
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.callbacks import LoopCallback
 from tensor_optix.core.types import RunResult
+from tensor_optix.errors import MissingDependency
 from tensor_optix.storage import FileSystem
 
 logger = logging.getLogger(__name__)
@@ -47,8 +48,10 @@ class VideoRecorder(LoopCallback):
         self._first = self._filmed()
 
     def on_stop(self, result: RunResult) -> None:
-        for name, data in ((FIRST, self._first), (BEST, self._filmed())):
-            if data is not None:
+        fs, films = FileSystem(), ((FIRST, self._first), (BEST, self._filmed()))
+        for name, data in films:
+            is_earlier = name == FIRST and fs.kind(result.run_dir / FOLDER / name) == "file"  # of an earlier run()
+            if data is not None and not is_earlier:
                 self._write(result.run_dir / FOLDER / name, data)
 
     def _filmed(self) -> bytes | None:
@@ -72,7 +75,7 @@ class VideoRecorder(LoopCallback):
             self.paths.append(path)
 
     def _failed(self, error: Exception) -> None:
-        self.problem = f"{type(error).__name__}: {error}"
+        self.problem = str(error) if isinstance(error, MissingDependency) else f"{type(error).__name__}: {error}"
         self._tell(f"no film of the run: {self.problem}")
 
 

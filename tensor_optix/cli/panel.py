@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
@@ -12,14 +11,15 @@ from rich.live import Live
 from rich.text import Text
 
 from tensor_optix.cli.ending import Ending
+from tensor_optix.cli.panel_story import Story
 from tensor_optix.cli.panel_view import Frame, panel
-from tensor_optix.cli.screens import Screen
+from tensor_optix.cli.screens import WIDTH, Screen
 from tensor_optix.cli.text import write_line
 from tensor_optix.core.reporting import Event, Progress, RunInfo
 from tensor_optix.core.types import RunResult
 
 REFRESHES_PER_SECOND = 4
-SHOWN_DECISIONS = 4
+EVALUATING = "evaluates the best policy on fresh seeds"
 
 
 class PanelScreen(Screen):
@@ -34,13 +34,16 @@ class PanelScreen(Screen):
         self._console = Console(file=stream, highlight=False)
         self._info: RunInfo | None = None
         self._progress: Progress | None = None
-        self._scores: list[float] = []
-        self._decisions: deque[Event] = deque(maxlen=SHOWN_DECISIONS)
+        self._story = Story()
         self._started_at = 0.0
         self._phase = "collecting the first window"
         self._live = Live(  # asks for a picture at once
             console=self._console, get_renderable=self._render, refresh_per_second=REFRESHES_PER_SECOND
         )
+
+    @property
+    def width(self) -> int:
+        return min(WIDTH, self._console.width)
 
     def planned(self, lines: Sequence[str]) -> None:
         for line in lines:
@@ -52,13 +55,14 @@ class PanelScreen(Screen):
         self._live.start()
 
     def progressed(self, progress: Progress) -> None:
-        if progress.score is not None:
-            self._scores.append(progress.score)
-        self._phase = progress.explanation
+        self._phase = ""
+        self._story = self._story.after_window(progress)
         self._progress = progress
 
     def decided(self, event: Event) -> None:
-        self._decisions.append(event)
+        self._story = self._story.after_decision(event)
+        if event.kind == "confirmed":
+            self._phase = EVALUATING
 
     def finished(self, result: RunResult) -> None:
         self._phase = result.explanation
@@ -67,7 +71,7 @@ class PanelScreen(Screen):
         self._live.stop()
 
     def ended(self, ending: Ending) -> None:
-        for line in ending.block:
+        for line in ending.lines(self.width):
             write_line(self._stream, line)
 
     def _render(self) -> RenderableType:
@@ -76,9 +80,8 @@ class PanelScreen(Screen):
         frame = Frame(
             info=self._info,
             progress=self._progress,
-            scores=tuple(self._scores),
-            decisions=tuple(self._decisions),
             seconds=self._clock() - self._started_at,
             phase=self._phase,
+            story=self._story,
         )
-        return panel(frame, self._console.width)
+        return panel(frame, self._console.width, self._console.height)

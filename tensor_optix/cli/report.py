@@ -15,9 +15,12 @@ from tensor_optix.cli.invocation import shown
 from tensor_optix.cli.list import found_runs
 from tensor_optix.cli.options import AsJson, Traceback
 from tensor_optix.cli.records import record_of
+from tensor_optix.cli.running import reproduction
 from tensor_optix.cli.screens import json_line
 from tensor_optix.cli.table import table_lines
 from tensor_optix.cli.text import write_line
+from tensor_optix.errors import ConfigError
+from tensor_optix.storage import RunDirectory
 
 COLUMNS = ("environment", "algorithm", "runs", "IQM", "95 %", "env steps")
 
@@ -39,7 +42,7 @@ def report(
     with told_in_a_sentence(with_traceback=traceback):
         directories = [run for path in runs for run in found_runs(path)]
         for directory in [] if no_report else directories:
-            written = write_report(directory.path)
+            written = write_report(directory.path, command=_command(directory))
             if not as_json:
                 write_line(sys.stdout, f"report   {shown(written)}")
         groups = _groups([record_of(directory) for directory in directories])
@@ -49,6 +52,14 @@ def report(
         elif len(directories) > 1:
             for line in table_lines(COLUMNS, [_cells(row) for row in groups]):
                 write_line(sys.stdout, line)
+
+
+def _command(run: RunDirectory) -> str | None:
+    """How to do the run again, where it was made from an environment id."""
+    try:
+        return reproduction(run.identity)
+    except (ConfigError, LookupError, TypeError):  # it is a file: it may say anything
+        return None
 
 
 def _groups(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

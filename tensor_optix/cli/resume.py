@@ -53,8 +53,8 @@ def resume(
                 run_dir, max_steps=max_steps, max_time=max_time, reporters=[screen], allow_import=allow_import
             ),
             screen,
-            hint="goes on with",
             has_report=not no_report,
             resume_options=options,
+            has_films=False,  # the first policy acted long ago
         )
         raise typer.Exit(code)

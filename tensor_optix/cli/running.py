@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -31,22 +31,26 @@ def carried_out(
     make: Callable[[], RLOptimizer],
     screen: Screen,
     *,
-    hint: str,
     has_report: bool,
+    hint: str = "",
     resume_options: Sequence[str] = (),
+    has_films: bool = True,
 ) -> Ending:
     """Run what ``make`` gives, and show it.
 
-    hint: the plan's last words. resume_options: of the call that goes on, should the run be interrupted.
+    hint: how any of it is changed. has_films: the report shows the first and the best policy.
+    resume_options: of the call that goes on, should the run be interrupted.
     """
     report = None
     troubles: list[str] = []  # told once the panel is gone
     with redirect_stdout(sys.stderr):  # what an environment prints: stdout is the screen's
         optimizer = make()
         if has_report:
-            report = ReportWriter(command=reproduction(optimizer), tell=troubles.append)
-            optimizer.add_callback(_UnlessTerminated(report))
-        screen.planned(_plan_lines(optimizer, hint))
+            report = ReportWriter(command=reproduction(optimizer.plan), tell=troubles.append)
+            films = [_films(optimizer, troubles.append)] if has_films else []
+            for callback in (*films, report):
+                optimizer.add_callback(_UnlessTerminated(callback))
+        screen.planned(_plan_lines(optimizer, hint, screen.width))
         _run_keeping_the_best(optimizer, resume_options)
     assert optimizer.result is not None, "run() leaves a result"
     for trouble in troubles:
@@ -62,33 +66,46 @@ def carried_out(
 
 
 class _UnlessTerminated(LoopCallback):
-    """Leaves a report out after SIGTERM: drawing takes seconds, and a machine that is taken away may not wait."""
+    """Leaves films and report out after SIGTERM: they take seconds, and a machine that is taken away may not wait."""
 
-    def __init__(self, report: ReportWriter) -> None:
-        self._report = report
+    def __init__(self, callback: LoopCallback) -> None:
+        self._callback = callback
+
+    def on_loop_start(self) -> None:
+        self._callback.on_loop_start()
 
     def on_stop(self, result: RunResult) -> None:
         if result.reason is not StopReason.TERMINATED:
-            self._report.on_stop(result)
+            self._callback.on_stop(result)
 
 
-def reproduction(optimizer: RLOptimizer) -> str:
-    """The call that does the same again, seed included."""
+def _films(optimizer: RLOptimizer, tell: Callable[[str], None]) -> LoopCallback:
+    from tensor_optix.quick.watching import recorder_for
+
+    return recorder_for(optimizer, tell)
+
+
+def reproduction(plan: Mapping[str, Any]) -> str:
+    """The call that does the same again, seed included. plan: of an optimizer, or a run's identity.
+
+    Raises ConfigError for a run that was not made from an environment id.
+    """
     from tensor_optix import quick
 
-    details = optimizer.plan["details"]
-    changed, env_id = quick.choices(optimizer), details["env_id"]
-    options = ["--algo", details["algorithm"], "--backend", details["backend"], "--seed", str(optimizer.plan["seed"])]
+    changed, details = quick.choices(plan), plan["details"]
+    env_id = str(details["env_id"])
+    options = ["--algo", details["algorithm"], "--backend", details["backend"], "--seed", str(plan["seed"])]
     options += limit_options(changed.pop("max_steps", None), changed.pop("max_time", None))
     options += [part for name, value in changed.items() for part in ("--set", f"{name}={value}")]
     options += ["--allow-import"] if ":" in env_id else []
     return command_line("train", env_id, *options)
 
 
-def _plan_lines(optimizer: RLOptimizer, hint: str) -> list[str]:
+def _plan_lines(optimizer: RLOptimizer, hint: str, width: int) -> list[str]:
     from tensor_optix import quick
 
-    return quick.plan_lines(optimizer, f"{hint}     {optimizer.run_dir}")
+    more = {"run": shown(optimizer.run_dir), **({"change": hint} if hint else {})}
+    return quick.plan_lines(optimizer, more, width=width)
 
 
 def _run_keeping_the_best(optimizer: RLOptimizer, resume_options: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
@@ -12,9 +13,16 @@ from tensor_optix.cli.text import write_line
 from tensor_optix.core.reporting import Event, LineReporter, Progress, Reporter, RunInfo, event_row, tick_row
 from tensor_optix.errors import ConfigError
 
+WIDTH = 98
+
 
 class Screen(Reporter):
     """A reporter that also shows what comes before and after ``run()``; all methods do nothing by default."""
+
+    @property
+    def width(self) -> int:
+        """Characters of a line that is meant for people."""
+        return WIDTH
 
     def planned(self, lines: Sequence[str]) -> None:
         """What is going to be done."""
@@ -30,6 +38,10 @@ class PlainScreen(Screen):
         self._stream = stream
         self._lines = LineReporter(stream)
 
+    @property
+    def width(self) -> int:
+        return terminal_width(self._stream)
+
     def planned(self, lines: Sequence[str]) -> None:
         for line in lines:
             write_line(self._stream, line)
@@ -38,7 +50,7 @@ class PlainScreen(Screen):
         self._lines.progressed(progress)
 
     def ended(self, ending: Ending) -> None:
-        for line in ending.block:
+        for line in ending.lines(self.width) if self._stream.isatty() else ending.block:
             write_line(self._stream, line)
 
 
@@ -92,6 +104,11 @@ def screen_for(stream: TextIO, environ: Mapping[str, str], *, plain: bool, as_js
     from tensor_optix.cli.panel import PanelScreen
 
     return PanelScreen(stream)
+
+
+def terminal_width(stream: TextIO) -> int:
+    """Of the terminal behind ``stream``, at most WIDTH; WIDTH where there is none."""
+    return min(WIDTH, shutil.get_terminal_size().columns) if stream.isatty() else WIDTH
 
 
 def can_show_panel(stream: TextIO, environ: Mapping[str, str]) -> bool:

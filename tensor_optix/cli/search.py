@@ -85,7 +85,7 @@ def search(
         if no_final:
             return
         code = run_and_tell(
-            lambda: found.plan.build(reporters=[screen]), screen, hint="the best of the search",
+            lambda: found.plan.build(reporters=[screen]), screen, hint="the values are the best of the search",
             has_report=not no_report, resume_options=["--allow-import"] if allow_import else [],
         )  # fmt: skip
         raise typer.Exit(code)

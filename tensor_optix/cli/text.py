@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any, TextIO
 
+from tensor_optix.core.plain_text import printable
 
-def printable(text: object) -> str:
-    """``text`` on one line, without control characters: nothing from an environment or a file can steer a terminal."""
-    spaced = " ".join(str(text).split())
-    return "".join(character for character in spaced if character.isprintable())
+__all__ = ["duration", "printable", "score_text", "stopwatch", "value_text", "write_line"]
 
 
 def write_line(stream: TextIO, text: str) -> None:

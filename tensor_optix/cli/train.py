@@ -86,7 +86,7 @@ def train(
             return carried_out(
                 lambda: quick.prepare(env_id, seed=seed, reporters=[screen], **options),
                 screen,
-                hint="change any of it: --set name=value",
+                hint="any of it by --set name=value, or --config run.toml (init writes one)",
                 has_report=not no_report,
                 resume_options=["--allow-import"] if allow_import else [],
             )

@@ -38,6 +38,14 @@ def pipeline_for(build: Build) -> EnvPipeline:
     return VectorBatchPipeline(factory, n_envs=build.n_envs, window_size=build.window_size)
 
 
+def val_pipeline_for(recipe: Recipe) -> EnvPipeline | None:
+    """One environment for validation, whose seeds training never uses; None where validation is off."""
+    build = recipe.build
+    if not recipe.settings.get("val_episodes"):
+        return None
+    return BatchPipeline(env_factory(build.env_id, build.frame_stack), window_size=build.window_size)
+
+
 def parts_of(recipe: Recipe, *, init_from: Path | None = None) -> tuple[NetworkAgent, EnvPipeline]:
     """The agent and where it acts. The backend computes with one thread from now on: these networks are small.
 

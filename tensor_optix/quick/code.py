@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from tensor_optix.core.hyperparams import Space
 from tensor_optix.quick.agents import OF_THE_AGENT
+from tensor_optix.quick.assembly import Recipe
 from tensor_optix.quick.build import CHANGEABLE, Build, sizes_text
 from tensor_optix.quick.plan import Plan
 
@@ -39,6 +41,7 @@ def as_python(plan: Plan) -> str:
         env_id=build.env_id, seed=plan.seed, pipeline=_pipeline(build), threads=_THREADS[build.backend],
         algorithm=build.algorithm, backend=build.backend, torch="import torch\n\n" if build.backend == "torch" else "",
         agent="".join(f"    {name}={value!r},\n" for name, value in agent.items()),
+        validation=_validation(recipe),
         loop="".join(f"    {name}={text},\n" for name, text in loop.items()),
     )  # fmt: skip
 
@@ -49,6 +52,12 @@ def _pipeline(build: Build) -> str:
     if build.n_envs == 1:
         return f"tx.BatchPipeline({source}, window_size={build.window_size})"
     return f"tx.VectorBatchPipeline({source}, n_envs={build.n_envs}, window_size={build.window_size})"
+
+
+def _validation(recipe: Recipe) -> str:
+    if not recipe.settings.get("val_episodes"):
+        return ""
+    return f"    val_pipeline={_pipeline(replace(recipe.build, n_envs=1))},\n"
 
 
 def _documented(name: str, value: Any, space: Space) -> str:
@@ -83,7 +92,7 @@ agent = tx.make_agent(
 optimizer = tx.RLOptimizer(
     agent=agent,
     pipeline=pipeline,
-{loop})
+{validation}{loop})
 
 if __name__ == "__main__":
     optimizer.run()

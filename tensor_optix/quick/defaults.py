@@ -61,6 +61,11 @@ _IMAGE_DQN = Defaults(
 _SAC = Defaults((256, 256), "relu", 1, 64, hyperparams={"learning_starts": _OFF_POLICY_WARM_UP})
 
 
+VALIDATION = {"val_episodes": 5, "val_share": 0.1}
+"""Settings of the loop that ``plan`` gives a run besides: five held-out env episodes each time, for at most a tenth
+of all env steps. val_episodes=0 leaves validation out."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """A value, and why it was taken."""

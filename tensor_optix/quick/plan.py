@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tensor_optix.algorithms.controllers import controlled
 from tensor_optix.algorithms.network_agent import NetworkAgent
 from tensor_optix.core.callbacks import LoopCallback
-from tensor_optix.core.hyperparams import Space
 from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.core.reporting import Reporter
 from tensor_optix.core.rng import checked_seed, fresh_seed
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.env_pipeline import EnvPipeline
-from tensor_optix.quick.assembly import Recipe, parts_of
-from tensor_optix.quick.backends import NAMES as BACKEND_NAMES
-from tensor_optix.quick.backends import choose_backend, preferred_device
-from tensor_optix.quick.build import Build, default_frames, sizes_text
-from tensor_optix.quick.defaults import NAMES, choose_algorithm, defaults_for
+from tensor_optix.quick.assembly import Recipe, parts_of, val_pipeline_for
+from tensor_optix.quick.backends import choose_backend
+from tensor_optix.quick.build import Build, default_frames
+from tensor_optix.quick.defaults import NAMES, VALIDATION, choose_algorithm, defaults_for
 from tensor_optix.quick.environments import env_factory
+from tensor_optix.quick.plan_text import plan_text
 from tensor_optix.quick.runs import stored_recipe
 from tensor_optix.quick.settings import sorted_settings
 from tensor_optix.quick.spaces import Task
 from tensor_optix.storage import FileSystem, RunDirectory
 
-PARAGRAPH = 91
 FROM_ORIGIN = "as in the run that it starts from"
 
 
@@ -61,8 +57,8 @@ class Plan:
         """The RLOptimizer over such parts. keywords: further ones of RLOptimizer."""
         details = {**self.recipe.build.details, "facts": self.facts, "reasons": self.reasons}
         return RLOptimizer(
-            agent, pipeline, seed=self.seed, checkpoint_dir=self.out, details=details, **self.recipe.settings,
-            **keywords,
+            agent, pipeline, val_pipeline=val_pipeline_for(self.recipe), seed=self.seed, checkpoint_dir=self.out,
+            details=details, **self.recipe.settings, **keywords,
         )  # fmt: skip
 
     @property
@@ -103,47 +99,13 @@ def plan(
     wanted = sorted_settings(settings, build.space)
     recipe = Recipe(
         build.changed(wanted.build), fresh_seed() if seed is None else checked_seed(seed), wanted.hyperparams,
-        wanted.loop,
+        {**VALIDATION, **wanted.loop},
     )  # fmt: skip
     build.space.checked(wanted.hyperparams, owner=NAMES[build.algorithm])
-    LoopConfig.from_settings(wanted.loop)
+    LoopConfig.from_settings(recipe.settings)
     parent = Path("runs") / env_id.replace("/", "-").replace(":", "-") if out is None else Path(out)
     reasons |= {name: "asked for" for name in (*wanted.build, *wanted.hyperparams, *wanted.loop)}
     return Plan(recipe, facts, reasons, parent, Path(init_from) if init_from is not None else None)
-
-
-def plan_text(
-    recipe: Recipe, config: LoopConfig, facts: Mapping[str, Any], reasons: Mapping[str, str], *more: str
-) -> list[str]:
-    """For people: lines of at most 98 characters, the first one begins with ``plan``. more: paragraphs at the end."""
-    build = recipe.build
-    chosen = {**build.default_hyperparams, **recipe.hyperparams}
-    target = f", solved at {facts['reward_threshold']:g}" if facts.get("reward_threshold") is not None else ""
-    limit = f", {facts['max_episode_steps']:,}-step limit" if facts.get("max_episode_steps") else ""
-    device = preferred_device(is_image=build.is_image)
-    paragraphs = [
-        f"{build.env_id}   {facts.get('spaces', '')}{limit}{target}   seed {recipe.seed}",
-        f"{NAMES[build.algorithm]} ({reasons.get('algorithm', 'asked for')}) on {BACKEND_NAMES[build.backend]} "
-        f"({reasons.get('backend', 'asked for')}), {_device_text(device.value)} ({device.why})",
-        f"{_networks(build)}; {_normalised(build)}",
-        f"{build.n_envs} environment{'s' if build.n_envs > 1 else ''}, windows of "
-        f"{build.n_envs * build.window_size:,} steps; no validation environments, nothing is spawned",
-        _tuned(build.space, chosen),
-        "  ".join(f"{name}={_value(value)}" for name, value in chosen.items()),
-        _ending(config),
-        *more,
-    ]
-    lines = [line for text in paragraphs for line in textwrap.wrap(text, PARAGRAPH, break_long_words=False)]
-    return [f"{'plan' if number == 0 else '':7s}{line}" for number, line in enumerate(lines)]
-
-
-def _tuned(space: Space, chosen: Mapping[str, Any]) -> str:
-    """Who changes which hyperparameters while it trains."""
-    owned = controlled(chosen)
-    tuned = ", ".join(name for name in space.tuner_bounds if name not in owned)
-    followed = "the learning rate follows the KL divergence; " if "learning_rate" in owned else ""
-    returned = [f"{name} is brought back if it holds learning up; " for name in owned if name != "learning_rate"]
-    return f"{followed}{''.join(returned)}SPSA tunes {tuned} while it trains, where a gain can be told from the noise"
 
 
 # -- helpers -------------------------------------------------------------------------------------------------------
@@ -185,34 +147,3 @@ def _proposed(
 def _space(space: Any) -> str:
     shape = "x".join(map(str, space.shape)) if space.shape else str(getattr(space, "n", ""))
     return f"{type(space).__name__}({shape})"
-
-
-def _networks(build: Build) -> str:
-    convolutions = "convolutions and " if build.is_image else ""
-    stacked = f" over {build.frame_stack} observations" if build.frame_stack > 1 else ""
-    critics = ", critics with layer normalisation" if build.algorithm == "sac" else ""
-    return f"{convolutions}dense {sizes_text(build.hidden)} {build.activation} networks{stacked}{critics}"
-
-
-def _normalised(build: Build) -> str:
-    names = [name for name, is_so in (("observations", build.normalize_observations),
-                                      ("rewards", build.normalize_rewards)) if is_so]  # fmt: skip
-    return f"{' and '.join(names)} normalised" if names else "observations and rewards as they are"
-
-
-def _device_text(device: str) -> str:
-    return "an accelerator if there is one" if device == "auto" else device.upper()
-
-
-def _value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _ending(config: LoopConfig) -> str:
-    limits = {"max_episodes": config.max_episodes, "max_steps": config.max_steps, "max_time": config.max_time}
-    given = [f"{name} {limit:,g}" for name, limit in limits.items() if limit is not None]
-    rule = (f"{config.dormant_threshold} scores in a row brought no gain above the noise" if config.chooses_patience
-            else "it is improbable that more than 5 % is left to gain")  # fmt: skip
-    latest = f"; at the latest at {', '.join(given)}" if given else "; no limit of steps or time"
-    fresh = f"; then {config.evaluation_episodes} episodes on fresh seeds" if config.evaluation_episodes else ""
-    return f"stops when {rule}, or every episode ends at the same, best return{latest}{fresh}"

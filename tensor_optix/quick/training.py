@@ -16,7 +16,7 @@ from tensor_optix.core.rng import RandomStreams, checked_seed, fresh_seed
 from tensor_optix.core.types import StopReason
 from tensor_optix.errors import ConfigError
 from tensor_optix.optimizer import RLOptimizer
-from tensor_optix.quick.assembly import parts_of
+from tensor_optix.quick.assembly import parts_of, val_pipeline_for
 from tensor_optix.quick.experiment import Experiment
 from tensor_optix.quick.plan import Plan, plan
 from tensor_optix.quick.runs import Run, stored_recipe
@@ -105,8 +105,8 @@ def resume(
     recipe = dataclasses.replace(recipe, settings={**recipe.settings, **_limits(max_steps, max_time)})
     agent, pipeline = parts_of(recipe)
     optimizer = RLOptimizer(
-        agent, pipeline, seed=recipe.seed, checkpoint_dir=run.path.parent, resume=run.path, reporters=reporters,
-        callbacks=callbacks, details=run.identity["details"], **recipe.settings,
+        agent, pipeline, val_pipeline=val_pipeline_for(recipe), seed=recipe.seed, checkpoint_dir=run.path.parent,
+        resume=run.path, reporters=reporters, callbacks=callbacks, details=run.identity["details"], **recipe.settings,
     )  # fmt: skip
     _require_budget(run, LoopConfig(**recipe.settings))
     return optimizer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,38 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 
 from tensor_optix._about import install_hint
-from tensor_optix.callbacks.video import gif
+from tensor_optix.callbacks.video import VideoRecorder, gif
+from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.rng import RandomStreams
 from tensor_optix.errors import MissingDependency
+from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.environments import Env
+from tensor_optix.pipeline.episode_film import EpisodeFilm
+from tensor_optix.quick.build import Build
+from tensor_optix.quick.environments import env_factory
 from tensor_optix.quick.policy import Policy
 from tensor_optix.quick.runs import Run
 from tensor_optix.storage import FileSystem
 
 MAX_FRAMES = 300
+REPORT_FRAMES, REPORT_EVERY, REPORT_FPS = 120, 3, 17
+"""Of the films in a report: seven seconds at about half speed, a few hundred kilobytes."""
+
+
+def recorder_for(optimizer: RLOptimizer, tell: Callable[[str], None]) -> VideoRecorder:
+    """Films the first and the best policy of a prepared run; what cannot be filmed is told and costs nothing."""
+    _without_a_window()
+    details = optimizer.plan["details"]
+
+    def film(agent: BaseAgent) -> list[np.ndarray]:
+        build = Build.from_details(details)
+        factory = env_factory(build.env_id, build.frame_stack, render_mode="rgb_array")
+        try:
+            return EpisodeFilm(factory, max_frames=REPORT_FRAMES, every=REPORT_EVERY)(agent)
+        except DependencyNotInstalled as error:
+            raise MissingDependency(f"{build.env_id} cannot be drawn here: {install_hint('classic')}") from error
+
+    return VideoRecorder(optimizer.agent, film, fps=REPORT_FPS, tell=tell)
 
 
 @dataclass
@@ -52,14 +76,19 @@ def watch(run: Run, *, episodes: int, seed: int, render_mode: str) -> Watched:
 
 def gif_of(run: Run, path: Path, episodes: int, seed: int) -> tuple[Path, list[float]]:
     """A GIF of the first env episode at ``path``; and the returns of all. Raises MissingDependency without Pillow."""
-    if "DISPLAY" not in os.environ:
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    _without_a_window()
     seen = watch(run, episodes=episodes, seed=seed, render_mode="rgb_array")
     target = path.resolve()
     fs = FileSystem()
     fs.ensure_directory(target.parent)
     fs.replace(target, gif(thinned(seen.frames)))
     return target, seen.returns
+
+
+def _without_a_window() -> None:
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    if "DISPLAY" not in os.environ:
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 
 def thinned(frames: list[np.ndarray]) -> list[np.ndarray]:

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
-from tensor_optix.callbacks._report_curve import COLOURS, DARK_COLOURS, best_marks, curve_png, curve_svg, state_bands
-from tensor_optix.callbacks._report_page import MAX_DECISIONS, RunRecord, hyperparam_changes, report_page
+from tensor_optix.callbacks._report_curve import best_marks, curve_png, curve_svg, rollback_steps, state_bands
+from tensor_optix.callbacks._report_log import MAX_DECISIONS
+from tensor_optix.callbacks._report_page import Pictures, RunRecord, hyperparam_changes, report_page
+from tensor_optix.callbacks._report_series import gap_svg, hyperparams_svg, staircase_svg
+from tensor_optix.callbacks._report_theme import COLOURS, DARK_COLOURS, MAX_POINTS, thinned
 from tensor_optix.callbacks.report import ReportWriter
 from tensor_optix.core.types import RunResult, StopReason, Verdict
 from tensor_optix.storage import FileSystem, RunDirectory
 
-NASTY = "<script>alert(1)</script>&\"'"
+NASTY = "<script>alert(1)</script>&\"'\x1b[2J\u202e"
 
 
 def a_row(window: int, state: str = "ACTIVE", **changes: Any) -> dict[str, Any]:
@@ -32,17 +35,18 @@ def an_event(kind: str, window: int, text: str = "because", **evidence: Any) -> 
 def a_record(**changes: Any) -> RunRecord:
     final = {"mean": 481.5, "low": 470.25, "high": 490.0, "returns": [480.0] * 20, "deterministic": True}
     values: dict[str, Any] = {
-        "run_id": "20261123-1", "identity": {"environment": "Toy-v0", "seed": 77, "agent": "ToyAgent",
+        "run_id": "20261123-1", "identity": {"environment": "Toy-v0", "seed": 77, "agent": "ToyAgent", "settings": {"target_score": 475},
                                              "hyperparams": {"learning_rate": 1e-3, "gamma": 0.99}},
         "summary": {"reason": "converged", "explanation": "no gain", "score": 487.0, "windows": 3, "env_steps": 51200,
                     "evaluation_steps": 900, "seconds": 75.0, "final": final, "notes": []},
-        "metrics": [a_row(0), a_row(1), a_row(2, "DORMANT")], "events": [an_event("best", 1, snapshot="4")],
+        "metrics": [a_row(0), a_row(1), a_row(2, "DORMANT")], "events": [an_event("best", 1, snapshot="4"), an_event("target", 1)],
     }  # fmt: skip
     return RunRecord(**{**values, **changes})
 
 
 def a_page(record: RunRecord, command: str | None = "tox train Toy-v0 --seed 77") -> str:
-    return report_page(record, wide_curve="<svg></svg>", narrow_curve="", command=command, versions={"numpy": "2"})
+    pictures = Pictures(("<svg></svg>", ""), films={"the best policy": b"GIF89a"})
+    return report_page(record, pictures, command=command, versions={"numpy": "2"})
 
 
 class Text(HTMLParser):
@@ -58,15 +62,17 @@ class Text(HTMLParser):
         self.words += data.split()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in ("script", "link", "img", "iframe") or any(name in ("src", "onload") for name, _ in attrs):
+        if tag in ("script", "link", "iframe") or any(
+            name.startswith("on") or (name == "src" and not (value or "").startswith("data:")) for name, value in attrs
+        ):
             self.active.append(tag)
 
 
 def test_the_page_says_verdict_five_numbers_and_how_to_do_it_again() -> None:
     text = " ".join(Text(a_page(a_record())).words)
     parts = [
-        "Converged : no gain.", "481.5", "95 % 470.2 to 490.0, 20 fresh episodes", "487.0", "51,200", "0:01:15",
-        "3 in 3 windows", "tox train Toy-v0 --seed 77", "numpy 2", "ToyAgent", "best because snapshot 4",
+        "Converged : no gain.", "481.5", "95 %: 470.2 to 490.0; 20 episodes, deterministic", "487.0", "51,200",
+        "0:01:15", "3 windows", "tox train Toy-v0 --seed 77", "numpy 2", "ToyAgent", "best because", "target 475 reached at 100 steps",
     ]  # fmt: skip
     assert [part for part in parts if part not in text] == []
 
@@ -89,11 +95,14 @@ def test_no_text_of_a_run_becomes_markup() -> None:
     page = a_page(record, command=NASTY)
     assert "<script" not in page
     assert Text(page).active == []
+    assert "\x1b" not in page
+    assert "\u202e" not in page
 
 
 def test_the_page_loads_nothing_from_anywhere() -> None:
     page = a_page(a_record())
-    assert not re.search(r"(src|href)=|url\(|@import|https?:", page)
+    assert not re.search(r"href=|url\(|@import|https?:|src=\"(?!data:image/gif;base64,)", page)
+    assert "default-src 'none'" in page
 
 
 def test_hyperparameters_show_start_end_and_when_they_changed() -> None:
@@ -119,7 +128,9 @@ def test_bands_cover_the_run_without_gaps() -> None:
 
 def test_marks_stand_at_the_scores_of_policies_that_became_the_best() -> None:
     events = [an_event("best", 1), an_event("tuned", 2), an_event("best", 99)]
-    assert best_marks([a_row(0), a_row(1), a_row(2)], events) == [(200.0, 10.0)]
+    assert best_marks([a_row(0), a_row(1), a_row(2)], events) == [(100.0, 10.0)]
+    validated = [an_event("best", 1, score=7.5)]  # chosen by validation
+    assert best_marks([a_row(0), a_row(1)], validated) == [(100.0, 7.5)]
 
 
 def test_the_curve_takes_its_colours_from_the_page() -> None:
@@ -133,6 +144,63 @@ def test_the_curve_takes_its_colours_from_the_page() -> None:
     assert not any(colour in svg for colour in COLOURS.values())
     for label in ("ACTIVE", "COOLING", "DORMANT", "best so far"):
         assert svg.count(f">{label}<") == 1
+
+
+def test_the_curve_shows_validation_target_and_rollbacks() -> None:
+    pytest.importorskip("matplotlib")
+    rows = [a_row(n, metrics={"val_score": 8.0 * n}) for n in range(3)]
+    svg = curve_svg(rows, [an_event("rolled back", 1)], target=25.0)
+    for label in ("validation", "target", "rolled back"):
+        assert svg.count(f">{label}<") == 1
+    assert rollback_steps([an_event("best", 1), an_event("rolled back", 2)]) == [100.0]
+    assert ">target<" not in curve_svg(rows, [], target=1e6)  # it would press the curve flat
+
+
+def test_what_did_not_move_has_no_picture() -> None:
+    pytest.importorskip("matplotlib")
+    rows = [a_row(0), a_row(1)]
+    assert gap_svg(rows, is_narrow=False) is None
+    assert staircase_svg(rows, is_narrow=False) is None
+    assert hyperparams_svg(rows, [], is_narrow=False) is None
+
+
+def test_gap_staircase_and_hyperparameters_are_drawn_where_they_move() -> None:
+    pytest.importorskip("matplotlib")
+    rows = [a_row(n, interval=n + 1, metrics={"generalization_gap": 1.0 * n, "learning_rate": 1e-4 * 2**n})
+            for n in range(4)]  # fmt: skip
+    probe = [an_event("tuned", 1, learning_rate=1e-4)]
+    for is_narrow in (False, True):
+        assert "train − val" in (gap_svg(rows, is_narrow=is_narrow) or "")
+        assert "windows" in (staircase_svg(rows, is_narrow=is_narrow) or "")
+        assert ">learning_rate<" in (hyperparams_svg(rows, probe, is_narrow=is_narrow) or "")
+
+
+def test_the_report_tells_a_rate_that_a_controller_inside_the_agent_has_moved() -> None:
+    rows = [a_row(0), a_row(1, metrics={"learning_rate": 1.5e-3})]
+    text = " ".join(Text(a_page(a_record(metrics=rows))).words)
+    assert "learning_rate 0.001 0.0015 1, the last at 200 steps" in text
+
+
+def test_a_long_series_is_thinned_and_keeps_its_end() -> None:
+    rows = [a_row(n) for n in range(10 * MAX_POINTS + 3)]
+    kept = thinned(rows)
+    assert len(kept) <= MAX_POINTS + 1
+    assert kept[-1] == rows[-1]
+
+
+def test_variants_have_a_table() -> None:
+    told = an_event("not adopted", 3, "no gain could be shown", spawn=2, noise=0.125, gain=-1.5, n_pairs=9)
+    text = " ".join(Text(a_page(a_record(events=[told]))).words)
+    assert "2 0.125 -1.5 9 not adopted no gain could be shown" in text
+
+
+def test_decisions_are_filtered_by_boxes_that_need_no_script() -> None:
+    events = [an_event("best", n) for n in range(20)] + [an_event("</style>", 1)]
+    page = a_page(a_record(events=events))
+    assert "<input type=checkbox id=k0><label for=k0>best 20</label>" in page  # frequent: hidden at first
+    assert "<input type=checkbox id=k1 checked><label for=k1>&lt;/style&gt; 1</label>" in page
+    assert "#k0:not(:checked)~.scroll .k0{display:none}" in page
+    assert page.count("<tr class=k0>") == 20
 
 
 def test_two_curves_in_one_page_never_refer_to_each_other() -> None:

@@ -19,6 +19,7 @@ from tensor_optix.core.types import (
     StopReason,
     Verdict,
 )
+from tensor_optix.quick.defaults import VALIDATION
 
 HYPERPARAMS = {"learning_rate": 3e-4, "gamma": 0.99}
 BUILD = {
@@ -47,8 +48,8 @@ def a_result(run_dir: Path, reason: StopReason = StopReason.CONVERGED, **changes
     return RunResult(**{**values, **changes})
 
 
-def an_info(run_dir: Path = Path("/runs/x"), environment: str = "Toy-v0") -> RunInfo:
-    return RunInfo("x", run_dir, environment, "ToyAgent", 5, 20, HYPERPARAMS)
+def an_info(run_dir: Path = Path("/runs/x"), environment: str = "Toy-v0", **changes: Any) -> RunInfo:
+    return RunInfo("x", run_dir, environment, "ToyAgent", 5, 20, HYPERPARAMS, **changes)
 
 
 def a_progress(window: int = 3, score: float | None = 231.0, **changes: Any) -> Progress:
@@ -69,7 +70,7 @@ def a_plan(seed: int | None = 5, env_id: str = "Toy-v0", **settings: Any) -> dic
     """What RLOptimizer.plan says; of its settings only those that differ from the defaults."""
     return {
         "seed": seed, "environment": env_id, "hyperparams": HYPERPARAMS, "details": {**BUILD, "env_id": env_id},
-        "settings": {**asdict(LoopConfig()), **settings}, "resume": {"level": "E3", "why": "all is known"},
+        "settings": {**asdict(LoopConfig()), **VALIDATION, **settings}, "resume": {"level": "E3", "why": "all is known"},
     }  # fmt: skip
 
 
@@ -77,6 +78,7 @@ class ToyOptimizer:
     """What ``train`` needs of an RLOptimizer: tells its reporters a short story and has a result."""
 
     state = LoopState.DORMANT
+    agent = None
 
     def __init__(self, run_dir: Path, reporters: Any, plan: Any, outcome: RunResult | BaseException) -> None:
         self.run_dir = run_dir

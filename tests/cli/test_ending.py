@@ -5,7 +5,7 @@ import pytest
 from cli_parts import a_result
 
 from tensor_optix.cli.ending import Ending
-from tensor_optix.core.types import LoopState, StopReason
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PolicySnapshot, StopReason
 
 
 def an_ending(reason: StopReason = StopReason.CONVERGED, **changes: Any) -> Ending:
@@ -14,17 +14,18 @@ def an_ending(reason: StopReason = StopReason.CONVERGED, **changes: Any) -> Endi
 
 
 @pytest.mark.parametrize("reason", list(StopReason))
-def test_only_convergence_exits_with_zero(reason: StopReason) -> None:
+def test_only_convergence_and_a_reached_target_exit_with_zero(reason: StopReason) -> None:
     signals = {StopReason.INTERRUPTED: 130, StopReason.TERMINATED: 143}
-    assert an_ending(reason).exit_code == (0 if reason.is_convergence else signals.get(reason, 3))
+    is_good = reason.is_convergence or reason is StopReason.TARGET_SCORE
+    assert an_ending(reason).exit_code == (0 if is_good else signals.get(reason, 3))
 
 
 def test_the_block_says_verdict_scores_cost_places_and_what_to_type_next() -> None:
     assert an_ending(notes=("an env was rebuilt",)).block == [
         "DORMANT  converged: 20 scores in a row without a gain above the noise",
-        "best     487.2 in training",
-        "final    500.0 [95 % 498.5-500.0, 20 fresh episodes, deterministic]",
-        "cost     51,200 env steps, 12 s; 10,000 more steps for the final score",
+        "final    500.0 [95 %: 498.5 to 500.0; 20 fresh episodes, deterministic]",
+        "best     487.2 in training when it was kept (snapshot 7)",
+        "cost     51,200 env steps, 12 s; 10,000 more steps to choose the best and to evaluate it",
         "note     an env was rebuilt",
         "run      /runs/x",
         "report   /runs/x/report.html",
@@ -47,5 +48,20 @@ def test_where_nothing_can_be_done_nothing_is_offered() -> None:
 def test_the_last_line_holds_everything_that_matters() -> None:
     line = an_ending().last_line
     assert line.startswith("converged: 20 scores")
-    for part in ("500.0 [95 % 498.5-500.0", "51,200 env steps", "/runs/x"):
+    for part in ("500.0 [95 %: 498.5 to 500.0", "51,200 env steps", "/runs/x"):
         assert part in line
+
+
+def test_a_validated_policy_tells_its_gap_and_its_success_rate() -> None:
+    metrics = EvalMetrics(480.0, {"val_score": 480.0, "generalization_gap": 12.5, "success_rate": 0.75}, 3)
+    best = PolicySnapshot("9", metrics, HyperparamSet({}), "", 3)
+    block = an_ending(best_snapshot=best, score=480.0).block
+    assert "best     480.0 in validation when it was kept, gap to training +12.5, success rate 0.75 (snapshot 9)" in block
+
+
+def test_on_a_narrow_terminal_sentences_go_on_below_themselves_and_commands_stay_whole() -> None:
+    result = a_result(Path("/a/very/long/path/" + "x" * 60))
+    lines = Ending(result, LoopState.DORMANT, None, "tox eval x").lines(50)
+    assert lines[:2] == ["DORMANT  converged: 20 scores in a row without a", "         gain above the noise"]
+    assert "next     tox eval x" in lines
+    assert any(line.startswith("run      /a/very/long") and len(line) > 80 for line in lines)

@@ -13,7 +13,7 @@ from tensor_optix.core.types import StopReason
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
-    monkeypatch.setattr(quick, "plan_lines", lambda optimizer, *hints: list(hints))
+    monkeypatch.setattr(quick, "plan_lines", lambda optimizer, more, width: list(more.values()))
     return Made(tmp_path / "x")
 
 
@@ -32,13 +32,13 @@ def outcome(made: Made, **keywords: Any) -> tuple[int, list[str]]:
 )  # fmt: skip
 def test_the_call_that_does_the_same_again_names_the_seed_and_whatever_is_no_default(made, settings, options):
     made.plan = a_plan(seed=8, **settings)
-    command = reproduction(made("Toy-v0", reporters=[]))
+    command = reproduction(made.plan)
     assert command.endswith(f" train Toy-v0 --algo ppo --backend torch --seed 8{options}")
 
 
 def test_a_changed_hyperparameter_and_an_import_are_part_of_it(made):
     made.plan = {**a_plan(env_id="mine:Toy-v0"), "hyperparams": {"learning_rate": 0.001, "gamma": 0.99}}
-    command = reproduction(made("Toy-v0", reporters=[]))
+    command = reproduction(made.plan)
     assert command.endswith(" --backend torch --seed 5 --set learning_rate=0.001 --allow-import")
 
 

@@ -78,3 +78,7 @@ def test_an_environment_that_renders_no_pictures_is_refused_and_closed():
 def test_an_unknown_id_is_refused_at_once():
     with pytest.raises(ConfigError, match="CartPole"):
         EpisodeFilm("CartPol-v1")
+
+
+def test_a_film_may_skip_steps_and_shows_the_end():
+    assert len(EpisodeFilm(lambda: Counting(10), every=3)(Zero())) == 1 + 3 + 1

@@ -13,7 +13,7 @@ from tensor_optix.quick import backends
 from tensor_optix.quick.defaults import defaults_for
 from tensor_optix.quick.experiment import Summary
 
-TINY = {"evaluation_episodes": 3, "n_envs": 2, "window_size": 64, "hidden": "8", "n_epochs": 1, "max_steps": 256}
+TINY = {"evaluation_episodes": 3, "n_envs": 2, "window_size": 64, "hidden": "8", "n_epochs": 1, "max_steps": 256, "val_episodes": 0}
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,10 @@ def test_a_plan_says_what_it_will_do_and_why():
     flowing = " ".join(text.split())
     for claim in (
         "Box(4) -> Discrete(2), 500-step limit, solved at 475 seed 5", "PPO (discrete actions) on PyTorch (asked for)",
-        "CPU (small dense networks are fastest there)", "dense 64-64 tanh networks; observations normalised",
-        "8 environments, windows of 2,048 steps; no validation environments, nothing is spawned",
+        "CPU (small dense networks are fastest there)", "dense 64-64 tanh; observations normalised",
+        "8 environments, windows of 2,048 steps",
+        "policies are chosen by 5 held-out episodes each time, acting as in training, on seeds used for nothing else; "
+        "at most 10 % of all env steps", "no env steps of its own", "spawning none",
         "the learning rate follows the KL divergence; SPSA tunes gamma, clip_ratio, entropy_coef while it trains",
         "at the latest at max_steps 100,000; then 20 episodes on fresh seeds",
     ):  # fmt: skip
