@@ -14,8 +14,8 @@ from tensor_optix.cli import VERBS, app
 
 pytest.importorskip("torch")
 
-TINY = ("--set", "val_episodes=0", "--set", "evaluation_episodes=3", "--set", "n_envs=2", "--set", "window_size=64", "--set", "hidden=8",
-        "--set", "n_epochs=1")  # fmt: skip
+TINY = ("--set", "val_episodes=0", "--set", "evaluation_episodes=3", "--set", "n_envs=2", "--set", "window_size=64",
+        "--set", "hidden=8", "--set", "n_epochs=1")  # fmt: skip
 
 
 def call(*arguments: object) -> Result:

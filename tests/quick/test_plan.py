@@ -13,7 +13,10 @@ from tensor_optix.quick import backends
 from tensor_optix.quick.defaults import defaults_for
 from tensor_optix.quick.experiment import Summary
 
-TINY = {"evaluation_episodes": 3, "n_envs": 2, "window_size": 64, "hidden": "8", "n_epochs": 1, "max_steps": 256, "val_episodes": 0}
+TINY = {
+    "evaluation_episodes": 3, "n_envs": 2, "window_size": 64, "hidden": "8", "n_epochs": 1, "max_steps": 256,
+    "val_episodes": 0,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
