@@ -70,7 +70,8 @@ def a_plan(seed: int | None = 5, env_id: str = "Toy-v0", **settings: Any) -> dic
     """What RLOptimizer.plan says; of its settings only those that differ from the defaults."""
     return {
         "seed": seed, "environment": env_id, "hyperparams": HYPERPARAMS, "details": {**BUILD, "env_id": env_id},
-        "settings": {**asdict(LoopConfig()), **VALIDATION, **settings}, "resume": {"level": "E3", "why": "all is known"},
+        "settings": {**asdict(LoopConfig()), **VALIDATION, **settings},
+        "resume": {"level": "E3", "why": "all is known"},
     }  # fmt: skip
 
 

@@ -55,8 +55,8 @@ def test_the_last_line_holds_everything_that_matters() -> None:
 def test_a_validated_policy_tells_its_gap_and_its_success_rate() -> None:
     metrics = EvalMetrics(480.0, {"val_score": 480.0, "generalization_gap": 12.5, "success_rate": 0.75}, 3)
     best = PolicySnapshot("9", metrics, HyperparamSet({}), "", 3)
-    block = an_ending(best_snapshot=best, score=480.0).block
-    assert "best     480.0 in validation when it was kept, gap to training +12.5, success rate 0.75 (snapshot 9)" in block
+    told = an_ending(best_snapshot=best, score=480.0).block[2]
+    assert told.startswith("best     480.0 in validation when it was kept, gap to training +12.5, success rate 0.75")
 
 
 def test_on_a_narrow_terminal_sentences_go_on_below_themselves_and_commands_stay_whole() -> None:
