@@ -100,7 +100,8 @@ def _tuned(space: Space, chosen: Mapping[str, Any]) -> str:
     owned = controlled(chosen)
     tuned = ", ".join(name for name in space.tuner_bounds if name not in owned)
     followed = "the learning rate follows the KL divergence; " if "learning_rate" in owned else ""
-    returned = "".join(f"{name} is brought back if it holds learning up; " for name in owned if name != "learning_rate")
+    others = [name for name in owned if name != "learning_rate"]
+    returned = "".join(f"{name} is brought back if it holds learning up; " for name in others)
     return (f"{followed}{returned}SPSA tunes {tuned} while it trains, where a gain can be told from the noise; no env "
             "steps of its own")  # fmt: skip
 

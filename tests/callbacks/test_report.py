@@ -35,11 +35,13 @@ def an_event(kind: str, window: int, text: str = "because", **evidence: Any) -> 
 def a_record(**changes: Any) -> RunRecord:
     final = {"mean": 481.5, "low": 470.25, "high": 490.0, "returns": [480.0] * 20, "deterministic": True}
     values: dict[str, Any] = {
-        "run_id": "20261123-1", "identity": {"environment": "Toy-v0", "seed": 77, "agent": "ToyAgent", "settings": {"target_score": 475},
+        "run_id": "20261123-1", "identity": {"environment": "Toy-v0", "seed": 77, "agent": "ToyAgent",
+                                             "settings": {"target_score": 475},
                                              "hyperparams": {"learning_rate": 1e-3, "gamma": 0.99}},
         "summary": {"reason": "converged", "explanation": "no gain", "score": 487.0, "windows": 3, "env_steps": 51200,
                     "evaluation_steps": 900, "seconds": 75.0, "final": final, "notes": []},
-        "metrics": [a_row(0), a_row(1), a_row(2, "DORMANT")], "events": [an_event("best", 1, snapshot="4"), an_event("target", 1)],
+        "metrics": [a_row(0), a_row(1), a_row(2, "DORMANT")], "events":
+        [an_event("best", 1, snapshot="4"), an_event("target", 1)],
     }  # fmt: skip
     return RunRecord(**{**values, **changes})
 
@@ -72,7 +74,8 @@ def test_the_page_says_verdict_five_numbers_and_how_to_do_it_again() -> None:
     text = " ".join(Text(a_page(a_record())).words)
     parts = [
         "Converged : no gain.", "481.5", "95 %: 470.2 to 490.0; 20 episodes, deterministic", "487.0", "51,200",
-        "0:01:15", "3 windows", "tox train Toy-v0 --seed 77", "numpy 2", "ToyAgent", "best because", "target 475 reached at 100 steps",
+        "0:01:15", "3 windows", "tox train Toy-v0 --seed 77", "numpy 2", "ToyAgent", "best because",
+        "target 475 reached at 100 steps",
     ]  # fmt: skip
     assert [part for part in parts if part not in text] == []
 
