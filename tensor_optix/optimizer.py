@@ -273,13 +273,6 @@ class RLOptimizer:
             self._late_callbacks.append(cb)
 
     @property
-    def agent(self) -> BaseAgent:
-        """The agent that is trained (wrapped, where an object with its six methods was given)."""
-        if self._loop is None:
-            raise ConfigError("with an agent_factory the agent exists only once run() has built it")
-        return self._parts.agent
-
-    @property
     def result(self) -> RunResult | None:
         """How the last run ended; None before, and after a run that failed."""
         return self._loop.result if self._loop else None

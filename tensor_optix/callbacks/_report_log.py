@@ -24,11 +24,11 @@ def decisions(events: Sequence[Event]) -> str:
     ids = {kind: f"k{number}" for number, kind in enumerate(counts)}  # kinds are text from a file: never in a rule
     is_long = len(shown) > MANY
     boxes = "".join(
-        f"<input type=checkbox id={ids[kind]}{'' if is_long and kind in FREQUENT else ' checked'}>"
-        f"<label for={ids[kind]}>{safe(kind)} {count}</label>"
+        f"<label><input type=checkbox id={ids[kind]}{'' if is_long and kind in FREQUENT else ' checked'}>"
+        f"{safe(kind)} {count}</label>"
         for kind, count in counts.items()
     )
-    rules = "".join(f"#{name}:not(:checked)~.scroll .{name}{{display:none}}" for name in ids.values())
+    rules = "".join(f".log:has(#{name}:not(:checked)) .{name}{{display:none}}" for name in ids.values())
     rows = [[cell(duration_text(event["seconds"]), "num"), cell(f"{event['env_steps']:,}", "num"),
              cell(event["kind"]), f"<td>{safe(event['text'])}{_evidence(event)}</td>"] for event in shown]  # fmt: skip
     classes = [ids[str(event["kind"])] for event in shown]

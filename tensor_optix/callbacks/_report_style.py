@@ -53,9 +53,9 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem }
 th { text-align: left; color: var(--muted); font-weight: 600; position: sticky; top: 0; background: var(--page) }
 th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
 .num { font-variant-numeric: tabular-nums; white-space: nowrap }
-.log label { display: inline-block; font-size: .85rem; margin: 0 .9rem .4rem .25rem }
+.log label { display: inline-block; white-space: nowrap; font-size: .85rem; margin: 0 .9rem .4rem 0 }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .7rem .9rem;
       white-space: pre-wrap; overflow-wrap: anywhere }
-@media (max-width: 34rem) { .wide { display: none } .narrow { display: block } td { overflow-wrap: anywhere } }
+@media (max-width: 34rem) { .wide { display: none } .narrow { display: block } td:last-child { overflow-wrap: anywhere } }
 @media print { .scroll { max-height: none } }
 """
