@@ -56,6 +56,7 @@ th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); ver
 .log label { display: inline-block; white-space: nowrap; font-size: .85rem; margin: 0 .9rem .4rem 0 }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .7rem .9rem;
       white-space: pre-wrap; overflow-wrap: anywhere }
-@media (max-width: 34rem) { .wide { display: none } .narrow { display: block } td:last-child { overflow-wrap: anywhere } }
+@media (max-width: 34rem) { .wide { display: none } .narrow { display: block }
+                            td:last-child { overflow-wrap: anywhere } }
 @media print { .scroll { max-height: none } }
 """
