@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,8 @@ class LoadedRun(Protocol):
     def agent(self) -> BaseAgent: ...
     @property
     def pipeline(self) -> HasSpaces: ...
+    @property
+    def frame_stack(self) -> int: ...
 
 
 def export_policy(
@@ -37,6 +40,7 @@ def export_policy(
     it loads as well; "onnx" a model for any ONNX runtime: "observation" in, "action" out.
     env: an environment or pipeline, for the bounds (or the first number) of its actions; a run knows its own. Without
     one actions stay in the agent's units: indices from 0, or numbers in (-1, 1).
+    A run's frame stack is written too: ``NumpyPolicy.player()`` then takes the environment's own observations.
 
     What is written has been compared with the agent on random observations. Raises ConfigError for an agent or a
     network that has no such description, MissingDependency for "onnx" without onnx.
@@ -56,7 +60,8 @@ def policy_from(source: BaseAgent | LoadedRun | str | Path, env: HasSpaces | Non
         from tensor_optix.quick import load
 
         source = load(source)
-    return policy_of(source.agent, source.pipeline if env is None else env)
+    policy = policy_of(source.agent, source.pipeline if env is None else env)
+    return replace(policy, frame_stack=source.frame_stack)
 
 
 def _write_onnx(policy: NumpyPolicy, path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.core.frame_stack import FrameStack
 from tensor_optix.errors import ConfigError
 from tensor_optix.export.heads import ActionUnits, Head, SquashedGaussian
 from tensor_optix.export.layers import Layer, Normalise, Shape, shape_after
@@ -19,6 +20,7 @@ class NumpyPolicy:
 
     observation_shape: of one raw observation. layers: its preprocessing, then the network. head: how actions are
     chosen from the outputs. units: what the environment gets for them. origin: where the policy came from, in words.
+    frame_stack: so many last observations of the environment are one observation here; ``player`` keeps them.
 
     Raises ConfigError for layers that do not fit together.
     """
@@ -28,6 +30,7 @@ class NumpyPolicy:
     head: Head
     units: ActionUnits
     origin: str = ""
+    frame_stack: int = 1
 
     def __post_init__(self) -> None:
         outputs, is_gaussian = self.output_shape, isinstance(self.head, SquashedGaussian)
@@ -36,6 +39,8 @@ class NumpyPolicy:
         if not self.units.fits(outputs[0] // 2 if is_gaussian else 0):
             units, head = type(self.units).__name__, type(self.head).__name__
             raise ConfigError(f"{units} do not fit a {head} of {outputs[0]} outputs")
+        if self.frame_stack < 1:
+            raise ConfigError(f"frame_stack must be at least 1, got {self.frame_stack}")
 
     @classmethod
     def load(cls, path: str | Path) -> NumpyPolicy:
@@ -51,6 +56,10 @@ class NumpyPolicy:
     def output_shape(self) -> Shape:
         """Of the network, for one observation."""
         return shape_after(self.layers, self.observation_shape)
+
+    def player(self) -> PolicyPlayer:
+        """Plays env episodes, one observation of the environment at a time, and stacks frames itself."""
+        return PolicyPlayer(self)
 
     def act(self, observation: Any, deterministic: bool = True, *, rng: np.random.Generator | None = None) -> Any:
         """The action for one observation: an int, or an array; the best guess, or drawn with ``rng``."""
@@ -86,3 +95,20 @@ class NumpyPolicy:
     def is_normalised(self) -> bool:
         """True when the first layer normalises observations (from the precision that they have)."""
         return bool(self.layers) and isinstance(self.layers[0], Normalise)
+
+
+class PolicyPlayer:
+    """``player(observation)`` is an action; call ``reset()`` whenever the environment is reset."""
+
+    def __init__(self, policy: NumpyPolicy) -> None:
+        self._policy, self._frames = policy, FrameStack(policy.frame_stack)
+
+    def reset(self) -> None:
+        """A new env episode begins."""
+        self._frames.reset()
+
+    def __call__(
+        self, observation: Any, deterministic: bool = True, *, rng: np.random.Generator | None = None
+    ) -> Any:
+        """The action for the environment's newest observation, as ``NumpyPolicy.act`` gives it."""
+        return self._policy.act(self._frames(np.asarray(observation)), deterministic, rng=rng)

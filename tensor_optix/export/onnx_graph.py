@@ -2,6 +2,7 @@
 
 Input "observation" [N, ...] in float32, raw. Output "action" [N, ...]: the best guess, in the environment's units;
 besides, for whoever draws actions, "logits" or "action_values" [N, A], or "mean" and "log_std" [N, D].
+The model's metadata say under "frame_stack" how many observations of the environment are joined to one such input.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def onnx_bytes(policy: NumpyPolicy) -> bytes:
         opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
         producer_name="tensor-optix", producer_version=VERSION, doc_string=policy.origin,
     )  # fmt: skip
+    helper.set_model_props(model, {"frame_stack": str(policy.frame_stack)})
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
     return data

@@ -68,7 +68,7 @@ def _described(policy: NumpyPolicy) -> tuple[dict[str, Any], dict[str, np.ndarra
     arrays: dict[str, np.ndarray] = {}
     state = {
         "kind": KIND, "format_version": FORMAT_VERSION, "made_by": VERSION, "origin": policy.origin,
-        "observation_shape": list(policy.observation_shape),
+        "observation_shape": list(policy.observation_shape), "frame_stack": policy.frame_stack,
         "layers": [_part(layer, f"layers.{number}", arrays) for number, layer in enumerate(policy.layers)],
         "head": _part(policy.head, "head", arrays), "units": _part(policy.units, "units", arrays),
     }  # fmt: skip
@@ -95,6 +95,7 @@ def _rebuilt(state: Any, arrays: dict[str, np.ndarray]) -> NumpyPolicy:
         _made(state["head"], heads.Head, arrays),
         _made(state["units"], heads.ActionUnits, arrays),
         _READERS["str"](state["origin"]),
+        _READERS["int"](state.get("frame_stack", 1)),
     )
 
 

@@ -13,6 +13,7 @@ from gymnasium.spaces import Box
 from gymnasium.wrappers import AtariPreprocessing, FlattenObservation, FrameStackObservation, TransformObservation
 
 from tensor_optix._about import install_hint
+from tensor_optix.core.frame_stack import joined
 from tensor_optix.errors import MissingDependency
 from tensor_optix.pipeline.environments import Env, make_env, require_registered
 from tensor_optix.pipeline.observations import observed
@@ -50,19 +51,6 @@ def stacked(env: Env, n: int) -> Env:
     low, high = (joined(np.stack([bound] * n)) for bound in (one.low, one.high))
     space = Box(low, high, dtype=one.dtype.type)
     return TransformObservation(FrameStackObservation(env, n, padding_type="reset"), joined, space)
-
-
-def joined(frames: np.ndarray) -> np.ndarray:
-    """n observations [n, ...] as one: vectors end to end, images as channels.
-
-    [n, D] as [n D]; [n, H, W] stays; [n, H, W, C] as [H, W, n C]; [n, C, H, W] as [n C, H, W].
-    """
-    if frames.ndim == 2:
-        return frames.reshape(-1)
-    if frames.ndim == 3:
-        return frames
-    channels_last = frames.shape[-1] <= min(frames.shape[1:3])
-    return np.concatenate(list(frames), axis=-1 if channels_last else 0)
 
 
 def watchable(env: Env) -> Env:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.frame_stack import FrameStack
 from tensor_optix.core.rng import RandomStreams
 from tensor_optix.pipeline.actions import action_converter
 from tensor_optix.pipeline.environments import Env
-from tensor_optix.quick.environments import joined, watchable
+from tensor_optix.quick.environments import watchable
 from tensor_optix.quick.spaces import flattening_for
 
 
@@ -30,12 +30,12 @@ class Policy:
         self._agent, self._rng = agent, RandomStreams(seed).stream("policy")
         self._space = base.observation_space
         self._is_flattened = flattening_for(self._space) == "flatten" or not isinstance(self._space, gym.spaces.Box)
-        self._frames: deque[np.ndarray] = deque(maxlen=frame_stack)
+        self._frames = FrameStack(frame_stack)
         self._to_env = action_converter(base.action_space, in_unit_box=agent.acts_in_unit_box)
 
     def reset(self) -> None:
         """A new env episode begins."""
-        self._frames.clear()
+        self._frames.reset()
 
     def __call__(self, observation: Any, deterministic: bool = True) -> Any:
         """One action."""
@@ -45,9 +45,5 @@ class Policy:
 
     def _seen(self, observation: Any) -> np.ndarray:
         """As in training: flat, and joined with those before it."""
-        one = np.asarray(gym.spaces.flatten(self._space, observation) if self._is_flattened else observation)
-        n = self._frames.maxlen or 1
-        if n == 1:
-            return one
-        self._frames.extend([one] * (n if not self._frames else 1))
-        return joined(np.stack(self._frames))
+        one = gym.spaces.flatten(self._space, observation) if self._is_flattened else observation
+        return self._frames(np.asarray(one))

@@ -69,7 +69,7 @@ class Run:
         """Acts on raw observations of the environment: ``action = run.policy(observation)``."""
         env = self.make_env()
         try:
-            return Policy(self.agent, env, self._frames)
+            return Policy(self.agent, env, self.frame_stack)
         finally:
             env.close()
 
@@ -77,7 +77,7 @@ class Run:
         """An environment to watch the policy in; keywords are for gymnasium.make (``render_mode="human"``)."""
         if self.recipe is None:
             raise ConfigError(f"{self.run_dir} was made with parts of its own: make its environment with them")
-        return watchable(env_factory(self.recipe.build.env_id, self._frames, **keywords)())
+        return watchable(env_factory(self.recipe.build.env_id, self.frame_stack, **keywords)())
 
     def report(self) -> Path:
         """Write ``report.html`` into the run's directory; its path. Raises MissingDependency without matplotlib."""
@@ -96,7 +96,8 @@ class Run:
         return checked_seed(self.identity.get("seed"))
 
     @property
-    def _frames(self) -> int:
+    def frame_stack(self) -> int:
+        """So many last observations of the environment are one for the agent."""
         return self.recipe.build.frame_stack if self.recipe else 1
 
     @property

@@ -32,6 +32,7 @@ from tests.export.export_agents import (
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
+FORMATS = ("numpy", "safetensors", "onnx")
 BACKENDS = {"torch": "torch_networks", "tf": "tf_networks", "jax": "flax_networks"}
 
 
@@ -56,7 +57,7 @@ def agree(ours: np.ndarray, theirs: np.ndarray) -> bool:
 
 
 @pytest.mark.parametrize("kind", DISCRETE + CONTINUOUS)
-@pytest.mark.parametrize("format", ["numpy", "safetensors", "onnx"])
+@pytest.mark.parametrize("format", FORMATS)
 def test_the_exported_policy_acts_as_the_agent_on_raw_observations(agent_of, kind, format, tmp_path):
     agent, env, x = an_agent(kind, agent_of), env_for(kind), observations()
     x[::10, 1:] *= 1e3  # far outside of what the statistics have seen
@@ -76,15 +77,22 @@ def test_with_the_same_generator_it_draws_what_the_agent_draws(agent_of, kind, t
     assert not agree(drawn, policy.act_batch(x))
 
 
-@pytest.mark.parametrize("shape", [(12, 10), (12, 10, 2), (2, 12, 10)], ids=["HW", "HWC", "CHW"])
-@pytest.mark.parametrize("format", ["numpy", "onnx"])
-def test_policies_that_see_images_are_exported_too(agent_of, shape, format, tmp_path):
-    agent = an_agent("ppo", agent_of, shape=shape, normalised=False)
-    env = Spaces(gym.spaces.Discrete(N_ACTIONS), shape)
-    x = np.random.default_rng(0).integers(0, 256, (20, *shape)).astype(np.float32)
-    path = export_policy(agent, tmp_path / "policy", format=format, env=env)
-    logits = onnx_outputs(path, x)["logits"] if format == "onnx" else NumpyPolicy.load(path).outputs(x)
-    assert np.allclose(logits, agent.policy_outputs(x), atol=2e-5)
+HW, HWC, CHW = (12, 10), (12, 10, 2), (2, 12, 10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"), [("ppo", HW), ("ppo", HWC), ("ppo", CHW), ("dqn", HWC), ("gaussian_ppo", CHW)]
+)
+def test_policies_that_see_images_act_as_the_agent_in_every_format(agent_of, kind, shape, tmp_path):
+    agent, env = an_agent(kind, agent_of, shape=shape, normalised=False), env_for(kind, shape)
+    x = np.random.default_rng(0).integers(0, 256, (20, *shape), dtype=np.uint8)
+    expected = in_env_units(agent, env.action_space, x)
+    paths = {form: export_policy(agent, tmp_path / form, format=form, env=env) for form in FORMATS}
+    policy = NumpyPolicy.load(paths["numpy"])
+    assert np.allclose(policy.outputs(x), agent.policy_outputs(x), atol=2e-5)
+    assert agree(policy.act_batch(x), expected)
+    assert agree(NumpyPolicy.load(paths["safetensors"]).act_batch(x), expected)
+    assert agree(onnx_outputs(paths["onnx"], x.astype(np.float32))["action"], expected)
 
 
 def test_onnx_gives_what_one_needs_to_draw_actions(tmp_path):
@@ -168,6 +176,7 @@ def test_a_loaded_run_brings_its_own_action_space(tmp_path):
     class Run:
         agent = an_agent("ppo", torch_networks.agent_of)
         pipeline = env_for("ppo")
+        frame_stack = 1
 
     policy = NumpyPolicy.load(export_policy(Run(), tmp_path / "policy"))
     assert set(policy.act_batch(observations())) <= {4, 5, 6}

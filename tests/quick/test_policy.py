@@ -7,7 +7,7 @@ from gymnasium.spaces import Box, Discrete
 
 pytest.importorskip("torch")
 
-from tensor_optix import quick
+from tensor_optix import NumpyPolicy, export_policy, quick
 
 
 def short_run(tmp_path, env_id, **settings):
@@ -57,6 +57,14 @@ def played(act, reset, run, seed, n):
 def test_on_raw_observations_it_acts_as_the_agent_did_on_stacked_ones(cartpole):
     policy = cartpole.policy
     assert played(policy, policy.reset, cartpole, 7, 8) == seen_in_training(cartpole, 7, 8)
+
+
+def test_its_exported_file_stacks_frames_as_well(cartpole, tmp_path):
+    policy = NumpyPolicy.load(export_policy(cartpole, tmp_path / "policy"))
+    player = policy.player()
+    assert policy.frame_stack == 2
+    for seed in (7, 8):  # a second env episode sees nothing of the first
+        assert played(player, player.reset, cartpole, seed, 8) == seen_in_training(cartpole, seed, 8)
 
 
 def test_its_actions_are_in_the_units_of_the_environment(pendulum):

@@ -1,0 +1,120 @@
+"""What does each extra cost, and does it work by itself? A fresh virtual environment for each, outside of the clone.
+
+    python -m benchmarks.extras [OUT] [EXTRA ...]
+
+Builds the wheel, and for every extra makes an environment, installs the wheel with that extra and constraints.txt (from
+an empty cache: the time is that of downloading and unpacking), and runs a small real use of it (``uses.py``) in an
+empty directory. Without any extra it also imports the package, times ``tensor-optix --help``, and shows what
+``tensor-optix doctor`` says of what is missing. Writes OUT/<extra>.json, one at a time, and prints a table.
+
+Sizes are of the whole environment, Python's own files not counted. PyTorch is the build that pip's settings find:
+for the CPU, where a folder of such wheels is configured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import dev
+from benchmarks.extras.uses import BESIDES
+
+ROOT = Path(__file__).parents[2]
+EXTRAS = (
+    "nothing", "torch", "jax", "tensorflow", "report", "search", "video", "live", "tensorboard", "wandb", "mlflow",
+    "onnx", "classic", "box2d", "mujoco", "atari", "docs",
+)  # fmt: skip
+UV = [sys.executable, "-m", "uv"]
+FRAMEWORKS = ("torch", "tensorflow", "jax", "matplotlib", "optuna")
+
+
+def main() -> None:
+    out = Path(sys.argv[1] if len(sys.argv) > 1 else "results").absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory:
+        wheel = built(Path(directory))
+        print(f"{wheel.name}: {wheel.stat().st_size / 1e3:.0f} kB", flush=True)
+        for extra in sys.argv[2:] or EXTRAS:
+            found = {"extra": extra, **tried(extra, wheel, Path(directory) / extra)}
+            (out / f"{extra}.json").write_text(json.dumps(found, indent=1))
+            print(f"{extra:12} {found['seconds']:6.1f} s {found['megabytes']:6.0f} MB   {found['use']}", flush=True)
+
+
+def built(directory: Path) -> Path:
+    subprocess.run([*UV, "build", "-q", "--wheel", "--out-dir", str(directory), str(ROOT)], check=True, env=environ())
+    (wheel,) = directory.glob("*.whl")
+    return wheel
+
+
+def tried(extra: str, wheel: Path, directory: Path) -> dict[str, Any]:
+    """Install it by itself, measure, use it, and delete it all again."""
+    venv, empty = directory / "venv", directory / "empty"
+    python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    empty.mkdir(parents=True)
+    subprocess.run([*UV, "venv", "-q", "--python", sys.executable, str(venv)], check=True)
+    named = f"[{extra}]" if extra != "nothing" else ""
+    cold = {**environ(), "UV_CACHE_DIR": str(directory / "cache")}
+    started = time.perf_counter()
+    install(python, f"tensor-optix{named} @ {wheel.as_uri()}", cold)
+    seconds = time.perf_counter() - started
+    found: dict[str, Any] = {"seconds": round(seconds, 1), "megabytes": round(megabytes(venv), 1)}
+    if extra in BESIDES:
+        install(python, f"tensor-optix[{BESIDES[extra]}] @ {wheel.as_uri()}", cold)
+    if extra == "nothing":
+        found |= without_a_framework(python, empty)
+    started = time.perf_counter()
+    use = [str(python), str(Path(__file__).with_name("uses.py")), extra]
+    done = subprocess.run(use, cwd=empty, env=used_in(), capture_output=True, text=True, timeout=600)
+    found["use"] = done.stdout.strip() if done.returncode == 0 else f"FAILED: {done.stderr[-2000:]}"
+    found["use_seconds"] = round(time.perf_counter() - started, 1)
+    shutil.rmtree(directory)
+    return found
+
+
+def install(python: Path, what: str, env: dict[str, str]) -> None:
+    constraints = str(ROOT / "constraints.txt")
+    subprocess.run([*UV, "pip", "install", "-q", "--python", str(python), "-c", constraints, what], check=True, env=env)
+
+
+def without_a_framework(python: Path, empty: Path) -> dict[str, Any]:
+    """The import, the help's time, and what is said of all that is not there."""
+    program = python.with_name("tensor-optix")
+    imported = f"import sys, tensor_optix; print(sorted(set({FRAMEWORKS!r}) & set(sys.modules)))"
+    loaded = subprocess.run([str(python), "-c", imported], cwd=empty, capture_output=True, text=True, check=True)
+    times = []
+    for _ in range(7):
+        started = time.perf_counter()
+        subprocess.run([str(program), "--help"], cwd=empty, env=used_in(), capture_output=True, check=True)
+        times.append(time.perf_counter() - started)
+    doctor = subprocess.run([str(program), "doctor"], cwd=empty, env=used_in(), capture_output=True, text=True)
+    return {
+        "frameworks_imported": loaded.stdout.strip(), "help_seconds_median": round(statistics.median(times), 2),
+        "help_seconds_worst": round(max(times), 2), "doctor_exit_code": doctor.returncode, "doctor": doctor.stdout,
+    }  # fmt: skip
+
+
+def megabytes(directory: Path) -> float:
+    return sum(path.lstat().st_size for path in directory.rglob("*") if not path.is_symlink()) / 1e6
+
+
+def environ() -> dict[str, str]:
+    """Where this environment's own installer finds its wheels."""
+    return {name: value for name, value in dev.install_environment().items() if name != "PYTHONPATH"}
+
+
+def used_in() -> dict[str, str]:
+    """No path to the clone, and no GPU: what is installed is what is used."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return {**kept, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "WANDB_SILENT": "true", "CI": "true"}
+
+
+if __name__ == "__main__":
+    main()
