@@ -1,5 +1,6 @@
 """What ``import tensor_optix`` gives, and what it must not load."""
 
+import ast
 import subprocess
 import sys
 
@@ -53,6 +54,14 @@ except ImportError as error:
     assert len(lines) == 2
     for line in lines:
         assert 'torch is needed here and is not installed: pip install -e ".[torch]"' in line
+
+
+def test_the_stub_that_type_checkers_read_is_the_table_of_what_is_exported():
+    imported = [statement for statement in ast.parse(_lazy.STUB).body if isinstance(statement, ast.ImportFrom)]
+    names = [alias for statement in imported for alias in statement.names]
+    assert all(alias.asname == alias.name for alias in names)  # only "X as X" is exported from a stub
+    assert ["__version__", *sorted(alias.name for alias in names)] == tensor_optix.__all__
+    assert len(names) > 90
 
 
 def test_an_unknown_name_is_an_attribute_error():

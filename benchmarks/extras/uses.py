@@ -189,10 +189,10 @@ def atari() -> str:
 def docs() -> str:
     import subprocess
 
-    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(Path("site").absolute())]
-    root = Path(__file__).parents[2]
-    subprocess.run(build, cwd=root, check=True)
-    return f"pages: {len(list(Path('site').rglob('*.html')))}"
+    site = Path("site").absolute()
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)]
+    subprocess.run(build, cwd=Path(__file__).parents[2], check=True)
+    return f"pages: {len(list(site.rglob('*.html')))}"
 
 
 if __name__ == "__main__":
