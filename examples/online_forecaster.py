@@ -4,7 +4,9 @@
 
 The data are daily figures of one share, 2004 to 2008, which matplotlib brings along: pip install -e ".[report]"
 What is forecast is how much of it will be traded tomorrow (the logarithm of the volume). The model is linear in the
-volumes of the last day, week and month, and is fitted by recursive least squares. No framework is needed.
+volumes of the last day, week and month, starts as "tomorrow is like today", and is fitted by recursive least squares.
+When next to nothing is left to learn it goes on forecasting and no longer learns, until its forecasts get worse. No
+framework is needed.
 """
 
 from collections.abc import Iterator
@@ -48,7 +50,7 @@ class Forecaster:
 
     def __init__(self, forgetting: float = 0.999) -> None:
         self._hyperparams = HyperparamSet({"forgetting": forgetting})
-        self.w, self.P = np.zeros(4), 10.0 * np.eye(4)
+        self.w, self.P = np.array([1.0, 0.0, 0.0, 0.0]), 10.0 * np.eye(4)
 
     def act(self, observation: np.ndarray) -> float:
         return float(self.w @ self._features(observation))
@@ -94,7 +96,8 @@ def main() -> None:
     agent = Forecaster()
     month = LivePipeline.every_n_steps(20)
     pipeline = LivePipeline(Market(volumes), agent=agent, episode_boundary_fn=month, reconnect_on_disconnect=False)
-    opt = RLOptimizer(agent=agent, pipeline=pipeline, evaluator=ReturnEvaluator(mean_reward), seed=0)
+    evaluator = ReturnEvaluator(mean_reward)
+    opt = RLOptimizer(agent=agent, pipeline=pipeline, evaluator=evaluator, seed=0, on_dormant="watch")
     opt.run()
 
     assert opt.result is not None

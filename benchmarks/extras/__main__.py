@@ -1,11 +1,13 @@
 """What does each extra cost, and does it work by itself? A fresh virtual environment for each, outside of the clone.
 
-    python -m benchmarks.extras [OUT] [EXTRA ...]
+    python -m benchmarks.extras OUT [EXTRA ...]
+    python -m benchmarks.extras OUT --table
 
 Builds the wheel, and for every extra makes an environment, installs the wheel with that extra and constraints.txt
 (from an empty cache: the time is that of downloading and unpacking), and runs a small real use of it (``uses.py``) in
 an empty directory. Without any extra it also imports the package, times ``tensor-optix --help``, and shows what
-``tensor-optix doctor`` says of what is missing. Writes OUT/<extra>.json, one at a time, and prints a table.
+``tensor-optix doctor`` says of what is missing. Writes OUT/<extra>.json, one at a time; --table prints the README's
+table from these files.
 
 Sizes are of the whole environment, Python's own files not counted. PyTorch is the build that pip's settings find:
 for the CPU, where a folder of such wheels is configured.
@@ -28,24 +30,54 @@ import dev
 from benchmarks.extras.uses import BESIDES
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = (
-    "nothing", "torch", "jax", "tensorflow", "report", "search", "video", "live", "tensorboard", "wandb", "mlflow",
-    "onnx", "classic", "box2d", "mujoco", "atari", "docs",
-)  # fmt: skip
+EXTRAS = {
+    "nothing": "agents of your own; exported policies",
+    "torch": "PyTorch agents",
+    "jax": "JAX agents (Flax, optax)",
+    "tensorflow": "TensorFlow agents (also `tf`)",
+    "report": "`report.html`, `progress.png`",
+    "search": "searches by Optuna",
+    "classic": "drawing CartPole, Pendulum and the like",
+    "box2d": "LunarLander, BipedalWalker, CarRacing",
+    "mujoco": "HalfCheetah, Ant and the like",
+    "atari": "Atari games (the emulator is under the GPL-2.0)",
+    "live": "WebSocket sources",
+    "video": "films as GIFs",
+    "onnx": "export to ONNX",
+    "tensorboard": "TensorBoard logs",
+    "wandb": "Weights & Biases logs",
+    "mlflow": "MLflow logs",
+    "docs": "this documentation as a site",
+}
 UV = [sys.executable, "-m", "uv"]
 FRAMEWORKS = ("torch", "tensorflow", "jax", "matplotlib", "optuna")
 
 
 def main() -> None:
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else "results").absolute()
+    out, wanted = Path(sys.argv[1]).absolute(), sys.argv[2:]
+    if wanted == ["--table"]:
+        print(table(out))
+        return
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as directory:
         wheel = built(Path(directory))
         print(f"{wheel.name}: {wheel.stat().st_size / 1e3:.0f} kB", flush=True)
-        for extra in sys.argv[2:] or EXTRAS:
+        for extra in wanted or EXTRAS:
             found = {"extra": extra, **tried(extra, wheel, Path(directory) / extra)}
             (out / f"{extra}.json").write_text(json.dumps(found, indent=1))
             print(f"{extra:12} {found['seconds']:6.1f} s {found['megabytes']:6.0f} MB   {found['use']}", flush=True)
+
+
+def table(out: Path) -> str:
+    """The README's table, of what was measured so far."""
+    lines = ["| extra | for | size | CPU seconds |", "|---|---|---|---|"]
+    for extra, purpose in EXTRAS.items():
+        path = out / f"{extra}.json"
+        if path.exists():
+            found = json.loads(path.read_text())
+            name = "none" if extra == "nothing" else f"`{extra}`"
+            lines.append(f"| {name} | {purpose} | {found['megabytes']:,.0f} MB | {found['cpu_seconds']:.0f} |")
+    return "\n".join(lines)
 
 
 def built(directory: Path) -> Path:
@@ -62,10 +94,12 @@ def tried(extra: str, wheel: Path, directory: Path) -> dict[str, Any]:
     subprocess.run([*UV, "venv", "-q", "--python", sys.executable, str(venv)], check=True)
     named = f"[{extra}]" if extra != "nothing" else ""
     cold = {**environ(), "UV_CACHE_DIR": str(directory / "cache")}
-    started = time.perf_counter()
+    started, used = time.perf_counter(), cpu_seconds_of_children()
     install(python, f"tensor-optix{named} @ {wheel.as_uri()}", cold)
-    seconds = time.perf_counter() - started
-    found: dict[str, Any] = {"seconds": round(seconds, 1), "megabytes": round(megabytes(venv), 1)}
+    found: dict[str, Any] = {
+        "seconds": round(time.perf_counter() - started, 1), "megabytes": round(megabytes(venv), 1),
+        "cpu_seconds": round(cpu_seconds_of_children() - used, 1),
+    }  # fmt: skip
     if extra in BESIDES:
         install(python, f"tensor-optix[{BESIDES[extra]}] @ {wheel.as_uri()}", cold)
     if extra == "nothing":

@@ -175,7 +175,10 @@ def classic() -> str:
 
 
 def box2d() -> str:
-    return f"checked: {len(tx.check_env_pipeline('LunarLander-v3'))} claims about LunarLander-v3"
+    import gymnasium as gym
+
+    claims = tx.check_env_pipeline(lambda: gym.make("LunarLander-v3"))
+    return f"claims checked about LunarLander-v3: {len(claims)}"
 
 
 def mujoco() -> str:

@@ -7,6 +7,7 @@ A page asks for one of them by a line of its own:
     {{ commands }}                      the help of every verb
     {{ changes }}                       the fragments of changelog.d, by kind
     {{ names core.types }}              API entries of the public names in that module, or below that package
+    {{ lines of code }}                 how many lines each library's programs on that page have
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ from tensor_optix.core.hyperparams import Param, Space
 from tensor_optix.core.loop_config import LoopConfig
 
 CHANGES = Path(__file__).parents[2] / "changelog.d"
+LINES_OF_CODE = Path(__file__).parents[1] / "explanation/lines-of-code.md"
+LIBRARIES = ("tensor-optix", "Stable-Baselines3", "CleanRL", "RLlib")
 KINDS_OF_CHANGE = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
 
 _SECTION = re.compile(r"^    (?P<heading>[A-Z][^\n:.]*)\n(?P<text>(?:        [^\n]*\n|\n)+)", re.MULTILINE)
 _FIELD = "|".join(field.name for field in dataclasses.fields(LoopConfig))
 _EXPLAINED = re.compile(rf"(?<!\w)((?:(?:{_FIELD}), )*(?:{_FIELD})): ")
+_PROGRAM = re.compile(r'^```(?:python|bash) title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 _REQUEST = re.compile(r"^\{\{ (?P<words>[^}]+) \}\}$", re.MULTILINE)
 
 
@@ -50,7 +54,7 @@ def generated(kind: str, *arguments: str) -> str:
 def hyperparameters(space_name: str) -> str:
     """A row for each hyperparameter of a Space."""
     space: Space = vars(spaces)[space_name]
-    header = ("name", "default", "explored", "allowed", "tuned", "meaning")
+    header = ("name", "default", "meaning", "explored", "allowed", "tuned")
     return _table(header, [_row(*item) for item in space.items()])
 
 
@@ -60,7 +64,7 @@ def _row(name: str, param: Param) -> list[str]:
     scale = ", log" if param.kind.startswith("log_") else ""
     allowed = "" if param.kind in ("bool", "categorical") else f"`{param.limits}`"
     schedule = "; takes a `LinearSchedule`" if param.schedulable else ""
-    return [f"`{name}`", default, explored + scale, allowed, "yes" if param.tunable else "", param.doc + schedule]
+    return [f"`{name}`", default, param.doc + schedule, explored + scale, allowed, "yes" if param.tunable else ""]
 
 
 def loop_settings(_: str) -> str:
@@ -168,10 +172,30 @@ def entries_of(fragment: str) -> list[tuple[str, str]]:
     return entries
 
 
+def lines_of_code(*_: str) -> str:
+    """A row for each task of the page, a column for each library; lines that are blank or comments do not count."""
+    counts = lines_in(LINES_OF_CODE.read_text())
+    rows = [[task, *(str(found.get(library, "—")) for library in LIBRARIES)] for task, found in counts.items()]
+    return _table(("task", *LIBRARIES), rows)
+
+
+def lines_in(page: str) -> dict[str, dict[str, int]]:
+    """Task -> library -> lines, of the titled blocks below each heading."""
+    _, *sections = re.split(r"^## ", page, flags=re.MULTILINE)
+    return {
+        section.partition("\n")[0]: {
+            library: sum(bool(line.strip()) and not line.strip().startswith("#") for line in program.splitlines())
+            for library, program in _PROGRAM.findall(section)
+        }
+        for section in sections
+    }
+
+
 _KINDS: dict[str, Callable[..., str]] = {
     "hyperparameters": hyperparameters,
     "loop": loop_settings,
     "commands": commands,
     "changes": changes,
     "names": names,
+    "lines": lines_of_code,
 }

@@ -13,7 +13,8 @@ from tensor_optix.cli import app
 from tests.docs.small_runs import make_runs_small
 
 DOCS = Path(__file__).parents[2] / "docs"
-BLOCK = re.compile(r"(?P<note><!-- not run: [^\n]+ -->\n)?```python\n(?P<source>.*?)```", re.DOTALL)
+OURS = r'(?: title="tensor-optix")?\n'
+BLOCK = re.compile(rf"(?P<note><!-- not run: [^\n]+ -->\n)?```python{OURS}(?P<source>.*?)```", re.DOTALL)
 NEEDS = {"torch": r"torch|make_agent|Torch", "optuna": "TrialOrchestrator", "matplotlib": "ReportWriter"}
 
 
@@ -49,7 +50,8 @@ def test_no_install_hint_names_the_distribution() -> None:
 
 
 def test_every_verb_and_option_of_the_pages_exists() -> None:
-    shell = [block for page in ALL_PAGES for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)]
+    text = "\n".join(page.read_text() for page in ALL_PAGES)
+    shell = re.findall(rf"```bash{OURS}(.*?)```", text, re.DOTALL)
     calls = re.findall(r"^tensor-optix (\w+)(.*)$", "\n".join(shell), re.MULTILINE)
     assert calls
     for verb, rest in calls:

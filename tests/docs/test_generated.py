@@ -36,7 +36,7 @@ def test_a_table_has_a_row_for_each_hyperparameter_with_its_default_and_meaning(
     rows = [line.split(" | ") for line in generated.hyperparameters(name).splitlines()[2:]]
     assert [row[0].strip("| `") for row in rows] == list(space)
     for row, param in zip(rows, space.values(), strict=True):
-        assert param.doc in row[-1]
+        assert param.doc in row[2]
         assert row[1] == ("off" if param.default is None else f"`{generated._number(param.default)}`")
 
 
@@ -72,6 +72,14 @@ def test_every_fragment_of_the_changelog_is_told_under_its_kind() -> None:
 
 def test_the_citation_names_this_version() -> None:
     assert f"version: {VERSION}" in (DOCS.parent / "CITATION.cff").read_text()
+
+
+def test_lines_of_programs_are_counted_without_blank_ones_and_comments() -> None:
+    page = 'A\n\n## One\n\n```python title="x"\nimport a\n\n# why\na()\n```\n\n```bash title="y"\na b\n```\n'
+    assert generated.lines_in(page) == {"One": {"x": 2, "y": 1}}
+    told = generated.lines_in(generated.LINES_OF_CODE.read_text())
+    assert len(told) == 5
+    assert all(found.keys() <= set(generated.LIBRARIES) and "tensor-optix" in found for found in told.values())
 
 
 def test_a_page_that_asks_for_what_there_is_not_fails() -> None:
