@@ -41,11 +41,14 @@ class Factories:
     val_pipeline: PipelineFactory | None = None
     trial_agent: AgentFactory | None = None
     population: Population | None = None
+    warm_start: bool = False
 
     def __post_init__(self) -> None:
         for name, factory in (("agent_factory", self.agent), ("pipeline_factory", self.pipeline)):
             if not callable(factory):
                 raise ConfigError(f"{name} must be a function, got {factory!r}")
+        if self.warm_start and (self.population is not None or self.param_space is None):
+            raise ConfigError("warm_start=True needs a param_space, for a search to start from, and no population")
         if not 0 < self.trial_steps_fraction <= 1:
             raise ConfigError(f"trial_steps_fraction must be above 0 and at most 1, got {self.trial_steps_fraction!r}")
 
@@ -86,6 +89,7 @@ class Search(LoopCallback):
         self._thread: int | None = None
         self._is_stopped = False
         self._stop_trial: Callable[[], None] = lambda: None
+        self._warm_start: Callable[[Any], None] = lambda agent: None
 
     def attached(self, registry: CheckpointRegistry, stop: Callable[[], None]) -> None:
         self._stop_trial = stop
@@ -119,9 +123,14 @@ class Search(LoopCallback):
                 trial_steps, rloptimizer_kwargs=settings, val_pipeline_factory=factories.val_pipeline, **keywords,
             )  # fmt: skip
             best, _ = orchestrator.run()
+            self._warm_start = orchestrator.warm_start
         finally:
             self._thread = None
         return best
+
+    def warm_start(self, agent: Any) -> None:
+        """Give ``agent`` the weights of the best trial's best policy; nothing where nothing was searched."""
+        self._warm_start(agent)
 
     def _trial_agent(self, params: dict[str, Any]) -> Any:
         if self._is_stopped:

@@ -45,7 +45,8 @@ class RLOptimizer:
     agent_factory, pipeline_factory: hyperparameters -> a new agent, () -> a new pipeline. With ``param_space`` (see
         TrialOrchestrator) ``run`` begins with ``n_trials`` short runs, each ``trial_steps_fraction`` of the budget,
         and goes on with the winner's hyperparameters; without it, the factory gets {}. trial_agent_factory: for the
-        trials only. val_pipeline_factory: () -> held-out data, for the trials and the final run.
+        trials only. val_pipeline_factory: () -> held-out data, for the trials and the final run. warm_start: begin
+        the final run with the best trial's best policy.
     population: with the two factories: so many agents (or a ``Population``) learn side by side, on processes; the
         worst take over from the best now and then. A window of the loop is then an interval of all of them.
     pipeline: where experience comes from; the agent is attached to it.
@@ -98,6 +99,7 @@ class RLOptimizer:
         val_pipeline_factory: PipelineFactory | None = None,
         trial_agent_factory: AgentFactory | None = None,
         population: int | Population | None = None,
+        warm_start: bool = False,
         **settings: Any,
     ) -> None:
         self._search: Search | None = None
@@ -131,7 +133,7 @@ class RLOptimizer:
         self._factories = Factories(
             agent_factory, pipeline_factory or (lambda: _given_pipeline(pipeline)), param_space, n_trials,
             trial_steps_fraction, val_pipeline_factory, trial_agent_factory,
-            None if population is None else as_population(population),
+            None if population is None else as_population(population), warm_start,
         )  # fmt: skip
         self._search = Search(self._factories)
 
@@ -235,6 +237,8 @@ class RLOptimizer:
             except SearchStopped:
                 return False
         made = factories.parts(pipeline, params, given)
+        if factories.warm_start:
+            search.warm_start(made["agent"])
         self._assemble(**{**made, "callbacks": [*(given["callbacks"] or ()), *self._late_callbacks]})
         return True
 

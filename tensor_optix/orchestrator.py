@@ -31,7 +31,8 @@ class TrialOrchestrator:
     agent_factory: hyperparameters -> a new agent. pipeline_factory: () -> a new pipeline.
     param_space: name -> ("float" | "log_float" | "int" | "log_int", low, high) or ("categorical", value, ...), taken
         literally; None: what the agent declares as tunable, discounts by their distance from 1.
-    direction: "maximize" or "minimize". The agent's own defaults are tried first.
+    direction: "maximize" or "minimize". The agent's own values are tried first, then what it declares as its
+        ``default_portfolio``: in all at most half of the trials.
     n_startup_trials: random trials before TPE takes over. pruner_warmup_steps: windows before a trial may be pruned
         for lying below the median; pruner_interval: windows between two looks.
     rloptimizer_kwargs: further keywords of every trial's RLOptimizer; ``checkpoint_dir`` is the parent of the
@@ -80,8 +81,8 @@ class TrialOrchestrator:
         self._trials = TrialPlan(
             agent_factory, pipeline_factory, trial_steps, parent, val_pipeline_factory, checkpoint_score_fn, settings
         )
+        FileSystem().ensure_directory(Path(parent))
         if storage is None:
-            FileSystem().ensure_directory(Path(parent))
             storage = f"sqlite:///{parent}/study.db"
         self._plan = StudyPlan(
             study_name or "tensor-optix", storage, direction, n_trials, n_startup_trials, pruner_warmup_steps,
@@ -124,14 +125,19 @@ class TrialOrchestrator:
         best = best_trial(self._study)
         return float(best.user_attrs["score"]) if best else None
 
+    @property
+    def best_run_dir(self) -> Path | None:
+        """The run directory of the best completed trial; None before there is one."""
+        best = best_trial(self._study)
+        return Path(best.user_attrs["run_dir"]) if best else None
+
     def warm_start(self, agent: Any) -> None:
         """Load the weights of the best trial's best policy into ``agent``. Raises ConfigError before there is one."""
-        best = best_trial(self._study)
-        if best is None:
+        if (run_dir := self.best_run_dir) is None:
             raise ConfigError("no trial has been completed yet: there is nothing to start from")
         adopted = as_agent(agent)
         hyperparams = HyperparamSet(dict(adopted.get_hyperparams().params))
-        CheckpointRegistry(best.user_attrs["run_dir"]).load_best(adopted)
+        CheckpointRegistry(run_dir).load_best(adopted)
         adopted.set_hyperparams(hyperparams)
 
     def trials_dataframe(self) -> Any:
@@ -139,11 +145,13 @@ class TrialOrchestrator:
         return self._study.trials_dataframe()
 
     def _searched(self) -> SearchSpace:
-        """The space; what the agent declares also says what is tried first."""
+        """The space; what the agent declares also says what is tried first, in the order of queueing."""
         probe = as_agent(self._trials.agent_factory(self._space.middle if self._space else {}))
-        space = self._space or SearchSpace.declared(probe.param_space)
-        defaults = probe.param_space.defaults if probe.param_space else {}
-        queue_first(self._study, space, defaults)
+        own = dict(probe.get_hyperparams().params)  # with the middle of a given space in it, which is nobody's choice
+        defaults = (probe.param_space.defaults if probe.param_space else {}) if self._space else own
+        space = self._space or SearchSpace.declared(probe.param_space).holding(own)
+        for params in (defaults, *probe.default_portfolio)[: max(1, self._plan.n_trials // 2)]:
+            queue_first(self._study, space, params)
         probe.teardown()
         return space
 

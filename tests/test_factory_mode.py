@@ -76,6 +76,31 @@ def test_the_final_run_has_the_winners_hyperparameters(tmp_path):
     assert callback.windows == opt.result.windows == 20  # the user's callbacks belong to the final run
 
 
+def test_the_final_run_begins_with_the_best_trials_policy_when_asked_to(tmp_path):
+    pytest.importorskip("optuna")
+
+    class First(LoopCallback, Factory):
+        """Keeps the newest agent, and what its policy was when the long run began."""
+
+        def __call__(self, params):
+            self.newest = super().__call__(params)
+            return self.newest
+
+        def on_loop_start(self):
+            self.policy = self.newest.policy
+
+    for warm_start in (False, True):
+        first = First()
+        made(tmp_path / str(warm_start), first, param_space=SPACE, n_trials=2, warm_start=warm_start,
+             callbacks=[first]).run()  # fmt: skip
+        assert (first.policy > 0) == warm_start
+
+
+def test_a_warm_start_without_a_search_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="warm_start=True needs a param_space"):
+        made(tmp_path, Factory(), warm_start=True)
+
+
 def test_a_trial_has_its_share_of_the_budget_and_a_factory_of_its_own(tmp_path):
     pytest.importorskip("optuna")
     final, trial = Factory(), Factory()

@@ -12,7 +12,7 @@ from tensor_optix.algorithms.agent_normalizers import ObservationStatistics, Rew
 from tensor_optix.algorithms.losses import dqn_loss, dqn_td_errors
 from tensor_optix.algorithms.replay_agent import ReplayAgent
 from tensor_optix.algorithms.space_checks import checked_count, require_discrete, require_outputs
-from tensor_optix.algorithms.spaces import DQN_SPACE
+from tensor_optix.algorithms.spaces import DQN_PORTFOLIO, DQN_SPACE
 from tensor_optix.algorithms.window_checks import action_indices
 from tensor_optix.backends.base import Estimate, Learner, Step, Update
 from tensor_optix.core.base_agent import Extras
@@ -39,6 +39,7 @@ class DQNAgent(ReplayAgent):
     space = DQN_SPACE
     default_param_bounds = DQN_SPACE.tuner_bounds
     default_log_params = DQN_SPACE.log_params
+    default_portfolio = DQN_PORTFOLIO
     default_min_episodes_before_dormant = 60
     acting_network = "q"
 

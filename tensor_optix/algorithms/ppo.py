@@ -12,7 +12,7 @@ from tensor_optix.algorithms.distributions import sample_categorical, softmax
 from tensor_optix.algorithms.losses import ppo_estimates, ppo_loss
 from tensor_optix.algorithms.network_agent import NetworkAgent
 from tensor_optix.algorithms.space_checks import require_discrete, require_outputs
-from tensor_optix.algorithms.spaces import PPO_SPACE
+from tensor_optix.algorithms.spaces import PPO_PORTFOLIO, PPO_SPACE
 from tensor_optix.algorithms.window_checks import action_indices
 from tensor_optix.backends.base import EpochStop, Step, Update
 from tensor_optix.core.base_agent import BEHAVIOUR_LOG_PROB, Extras
@@ -43,6 +43,7 @@ class BasePPOAgent(NetworkAgent):
     space = PPO_SPACE
     default_param_bounds = PPO_SPACE.tuner_bounds
     default_log_params = PPO_SPACE.log_params
+    default_portfolio = PPO_PORTFOLIO
     update: ClassVar[Update]
     _control = PPOControl()
 

@@ -13,7 +13,7 @@ from tensor_optix.algorithms.distributions import sample_gaussian
 from tensor_optix.algorithms.losses import sac_actor_loss, sac_alpha_loss, sac_critic_loss, sac_td_errors
 from tensor_optix.algorithms.replay_agent import ReplayAgent
 from tensor_optix.algorithms.space_checks import checked_count, require_continuous, require_outputs
-from tensor_optix.algorithms.spaces import SAC_SPACE
+from tensor_optix.algorithms.spaces import SAC_PORTFOLIO, SAC_SPACE
 from tensor_optix.backends.base import Estimate, Learner, Step, Update
 from tensor_optix.core.base_agent import Extras
 from tensor_optix.core.types import HyperparamSet
@@ -47,6 +47,7 @@ class SACAgent(ReplayAgent):
     space = SAC_SPACE
     default_param_bounds = SAC_SPACE.tuner_bounds
     default_log_params = SAC_SPACE.log_params
+    default_portfolio = SAC_PORTFOLIO
     default_min_episodes_before_dormant = 30
     fixed_hyperparams = ("replay_capacity", "log_alpha_init")
 

@@ -122,3 +122,26 @@ A2C_SPACE = Space(
         "float", 0.3, 10.0, limits="(0, inf)", doc="global norm that gradients keep to; off unless given"
     ),
 )  # fmt: skip
+
+# Tuned settings that were published for tasks unlike each other (RL Baselines3 Zoo, Raffin 2020), within the ranges
+# above: what a search tries besides the defaults before it draws anything.
+
+PPO_PORTFOLIO = (
+    {"learning_rate": 1e-3, "gamma": 0.98, "clip_ratio": 0.2, "entropy_coef": 0.001},    # CartPole
+    {"learning_rate": 3e-4, "gamma": 0.999, "clip_ratio": 0.2, "entropy_coef": 0.01},    # LunarLander
+    {"learning_rate": 2.5e-4, "gamma": 0.99, "clip_ratio": 0.1, "entropy_coef": 0.01},   # Atari
+    {"learning_rate": 1e-3, "gamma": 0.95, "clip_ratio": 0.2, "entropy_coef": 0.001},    # Pendulum
+)  # fmt: skip
+
+DQN_PORTFOLIO = (
+    {"learning_rate": 6.3e-4, "gamma": 0.99},                                            # LunarLander, Acrobot
+    {"learning_rate": 1e-3, "gamma": 0.98},                                              # MountainCar
+    {"learning_rate": 1e-4, "gamma": 0.99},                                              # Atari
+)  # fmt: skip
+
+SAC_PORTFOLIO = (
+    {"learning_rate": 1e-3, "gamma": 0.99, "tau": 0.005},                                # Pendulum
+    {"learning_rate": 7.3e-4, "gamma": 0.99, "tau": 0.01},                               # LunarLanderContinuous
+    {"learning_rate": 7.3e-4, "gamma": 0.98, "tau": 0.02},                               # PyBullet
+    {"learning_rate": 3e-4, "gamma": 0.999, "tau": 0.01},                                # MountainCarContinuous
+)  # fmt: skip

@@ -40,6 +40,9 @@ def search(
     storage: Annotated[
         str | None, typer.Option(metavar="URL", help="Of the Optuna study. Default: SQLite below --out.")
     ] = None,
+    warm_start: Annotated[
+        bool, typer.Option("--warm-start", help="Start the long run with the best trial's best policy.")
+    ] = False,
     no_final: Annotated[bool, typer.Option("--no-final", help="Only search; no long run with the winner.")] = False,
     algo: Algorithm = "auto",
     backend: Backend = "auto",
@@ -75,7 +78,9 @@ def search(
         with redirect_stdout(sys.stderr):
             plan = quick.plan(env_id, algo, backend, seed=seed, out=out, **settings_from(settings or []), **limits)
             say(f"searching: {trials} trials of {trial_steps:,} env steps on {env_id}, in {plan.out}/search")
-            found = search_for(plan, trials=trials, trial_steps=trial_steps, jobs=jobs, storage=storage)
+            found = search_for(
+                plan, trials=trials, trial_steps=trial_steps, jobs=jobs, storage=storage, warm_start=warm_start
+            )
         if as_json:
             row = {"type": "search", "score": found.score, "hyperparams": found.hyperparams, "trials": trials}
             write_line(sys.stdout, json_line(row))

@@ -27,6 +27,8 @@ class BaseAgent(ABC):
     default_param_bounds: ClassVar[dict[str, tuple[float, float]]] = {}
     default_log_params: ClassVar[list[str]] = []
     default_min_episodes_before_dormant: ClassVar[int] = 0
+    default_portfolio: ClassVar[tuple[dict[str, Any], ...]] = ()
+    """Hyperparameters worth trying early in a search besides the defaults: each good on other tasks."""
 
     @abstractmethod
     def act(self, observation: Any) -> Any:
@@ -160,7 +162,7 @@ class _SixMethodAgent(BaseAgent):
         for name in _OPTIONAL_METHODS:
             if callable(own := getattr(wrapped, name, None)):
                 setattr(self, name, own)
-        for name in ("default_param_bounds", "default_log_params", "default_min_episodes_before_dormant"):
+        for name in _OPTIONAL_CONSTANTS:
             if hasattr(wrapped, name):
                 setattr(self, name, getattr(wrapped, name))
 
@@ -200,6 +202,10 @@ class _SixMethodAgent(BaseAgent):
         space = getattr(self.wrapped, "param_space", None)
         return space if isinstance(space, Space) else super().param_space
 
+
+_OPTIONAL_CONSTANTS = (
+    "default_param_bounds", "default_log_params", "default_min_episodes_before_dormant", "default_portfolio",
+)  # fmt: skip
 
 _OPTIONAL_METHODS = (
     "act_batch", "check_spaces", "reset_cache", "policy_state", "load_policy_state", "average_weights",

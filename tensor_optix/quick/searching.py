@@ -46,10 +46,19 @@ class PipelineOf:
         return pipeline_for(self.plan.recipe.build)
 
 
-def search(plan: Plan, *, trials: int, trial_steps: int, jobs: int = 1, storage: str | None = None) -> Found:
+def search(
+    plan: Plan,
+    *,
+    trials: int,
+    trial_steps: int,
+    jobs: int = 1,
+    storage: str | None = None,
+    warm_start: bool = False,
+) -> Found:
     """Search over what the algorithm declares as tunable, with the plan's own values tried first.
 
-    Continues a study that is there. Raises MissingDependency without Optuna.
+    warm_start: the long run begins with the best trial's best policy. Continues a study that is there.
+    Raises MissingDependency without Optuna.
     """
     settings = {name: value for name, value in plan.recipe.settings.items() if name not in ("max_steps", "max_time")}
     orchestrator = TrialOrchestrator(
@@ -60,7 +69,8 @@ def search(plan: Plan, *, trials: int, trial_steps: int, jobs: int = 1, storage:
     hyperparams, score = orchestrator.run()
     winner = dataclasses.replace(plan.recipe, hyperparams={**plan.recipe.hyperparams, **hyperparams})
     reasons = {**plan.reasons, **{name: "best of the search" for name in hyperparams}}
-    return Found(hyperparams, score, dataclasses.replace(plan, recipe=winner, reasons=reasons))
+    start = orchestrator.best_run_dir if warm_start else plan.init_from
+    return Found(hyperparams, score, dataclasses.replace(plan, recipe=winner, reasons=reasons, init_from=start))
 
 
 def study_directory(plan: Plan) -> Path:

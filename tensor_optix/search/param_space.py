@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from tensor_optix.core.hyperparams import Param, Space
@@ -44,6 +44,12 @@ class Dimension:
             return 1.0 - trial.suggest_float(self._label, 1.0 - self.high, 1.0 - self.low, log=True)
         suggest = trial.suggest_int if self.kind.endswith("int") else trial.suggest_float
         return suggest(self.name, self.low, self.high, log=is_log)
+
+    def holding(self, value: Any) -> Dimension:
+        """This dimension, widened where ``value`` lies outside: the user's own values win."""
+        if self.kind == "categorical":
+            return self if value in self.choices else replace(self, choices=(*self.choices, value))
+        return replace(self, low=min(self.low, value), high=max(self.high, value))
 
     def queued(self, value: Any) -> dict[str, Any]:
         """What to enqueue so that a trial draws ``value``; nothing where the value lies outside."""
@@ -88,6 +94,13 @@ class SearchSpace:
         if not tunable:
             raise ConfigError("the agent declares nothing tunable: pass param_space={name: (kind, low, high)}")
         return cls({name: _of_param(name, param) for name, param in tunable.items()})
+
+    def holding(self, params: Mapping[str, Any]) -> SearchSpace:
+        """This space, widened where one of ``params`` lies outside."""
+        return SearchSpace({
+            name: dimension.holding(params[name]) if name in params else dimension
+            for name, dimension in self.dimensions.items()
+        })  # fmt: skip
 
     def drawn(self, trial: Draws) -> dict[str, Any]:
         """Hyperparameters for one trial."""

@@ -6,14 +6,16 @@ import math
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tensor_optix._lazy import missing
 from tensor_optix.core.rng import RandomStreams
 from tensor_optix.search.param_space import SearchSpace
 from tensor_optix.search.trial import TrialPlan, run_trial
+from tensor_optix.storage import FileSystem
 
 if TYPE_CHECKING:
     import optuna
@@ -23,12 +25,9 @@ HEARTBEAT_SECONDS = 2
 
 MAX_RETRIES = 3
 
-
-class Lock(Protocol):
-    """A lock of threading or multiprocessing."""
-
-    def acquire(self) -> bool: ...
-    def release(self) -> None: ...
+BEGAN = "began"
+"""The attribute under which a trial that has given its first sign of life keeps its number. (A trial that is tried
+again takes over the attributes of the one that died: its number tells them apart.)"""
 
 
 @dataclass(frozen=True)
@@ -85,16 +84,19 @@ def n_finished(study: optuna.Study) -> int:
     return sum(_counts(trial) for trial in study.get_trials(deepcopy=False))
 
 
-def work(plan: StudyPlan, trials: TrialPlan, space: SearchSpace, starting: Lock) -> None:
+def work(plan: StudyPlan, trials: TrialPlan, space: SearchSpace) -> None:
     """Run trials, one after the other, until as many are finished (here or in other processes) as were asked for.
 
-    starting: held from the decision to begin a trial until it has begun, so that nobody begins one too many.
+    From the decision to begin a trial until it has begun it is this process's turn, so that nobody begins one too
+    many; a turn ends with the process that has it.
     """
-    library = optuna_module()
-    study = plan.opened()
+    library, study, dead = optuna_module(), plan.opened(), DeadTrials()
+    turn = ExitStack()
 
     def objective(trial: optuna.Trial) -> float:
-        starting.release()
+        study._storage.record_heartbeat(trial._trial_id)  # now: Optuna's own thread may come too late
+        trial.set_user_attr(BEGAN, trial.number)
+        turn.close()
         params = space.drawn(trial)
         trial.set_user_attr("params", params)
         outcome = run_trial(trials, trial, params, RandomStreams(plan.seed).counter_seed("trial", trial.number))
@@ -103,21 +105,42 @@ def work(plan: StudyPlan, trials: TrialPlan, space: SearchSpace, starting: Lock)
             raise library.TrialPruned
         return outcome.objective  # NaN, of a trial without a score: Optuna books it as failed
 
-    while (n_done := n_finished(study)) < plan.n_trials:
-        starting.acquire()
+    while n_finished(study) < plan.n_trials:
+        with turn:
+            turn.enter_context(FileSystem().turn(Path(trials.parent)))
+            dead.fail(study, time.monotonic())
+            n_running = len(study.get_trials(deepcopy=False, states=(library.trial.TrialState.RUNNING,)))
+            if is_free := n_finished(study) + n_running < plan.n_trials:
+                with quiet():
+                    study.optimize(objective, n_trials=1)
+        if not is_free:  # others are at it; if they die, their trials are tried again
+            time.sleep(HEARTBEAT_SECONDS / 2)
+
+
+@dataclass
+class DeadTrials:
+    """Finds trials whose process died, and has them tried again.
+
+    Optuna knows those whose heartbeat ended. One that died before its first has none, and would count as running for
+    ever: those are failed here that have not begun five heartbeats after they were first seen.
+    """
+
+    first_seen: dict[int, float] = field(default_factory=dict)
+
+    def fail(self, study: optuna.Study, now: float) -> None:
+        """now: seconds on a clock of this process."""
+        library = optuna_module()
         with quiet():
             library.storages.fail_stale_trials(study)
-        n_running = len(study.get_trials(deepcopy=False, states=(library.trial.TrialState.RUNNING,)))
-        if n_done + n_running >= plan.n_trials:  # others are at it; if they die, their trials become stale
-            starting.release()
-            time.sleep(HEARTBEAT_SECONDS / 2)
-            continue
-        with quiet():
-            study.optimize(objective, n_trials=1)
+            for trial in study.get_trials(states=(library.trial.TrialState.RUNNING,)):
+                silent = now - self.first_seen.setdefault(trial.number, now)
+                if trial.user_attrs.get(BEGAN) != trial.number and silent > 5 * HEARTBEAT_SECONDS:
+                    study.tell(trial.number, state=library.trial.TrialState.FAIL)
+                    _retry(library)(study, trial)
 
 
 def queue_first(study: optuna.Study, space: SearchSpace, params: Mapping[str, Any]) -> None:
-    """Have ``params`` tried before anything else, once per study."""
+    """Have ``params`` tried before anything is drawn, once per study."""
     if queued := space.queued(params):
         study.enqueue_trial(queued, skip_if_exists=True)
 

@@ -19,10 +19,9 @@ from typing import Any, TypeVar
 import cloudpickle
 
 from tensor_optix.errors import TrialError
-from tensor_optix.search.study import Lock
 
-Task = Callable[[Lock], None]
-"""Works until nothing is left to do. Several may work at once; the lock is one for all of them."""
+Task = Callable[[], None]
+"""Works until nothing is left to do. Several may work at once."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -58,7 +57,7 @@ class InThisProcess(Workers):
     """One worker: the caller."""
 
     def run(self, task: Task) -> None:
-        task(threading.Lock())
+        task()
 
     def map(self, function: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
         return [function(item) for item in items]
@@ -124,8 +123,8 @@ class Processes(Workers):
 
     def run(self, task: Task) -> None:
         context = multiprocessing.get_context("spawn")
-        payload, starting = cloudpickle.dumps(task), context.Lock()
-        seats = [_Seat(context, payload, starting) for _ in range(self.n)]
+        payload = cloudpickle.dumps(task)
+        seats = [_Seat(context, payload) for _ in range(self.n)]
         try:
             while seats:
                 wait([seat.process.sentinel for seat in seats])
@@ -151,13 +150,13 @@ class Processes(Workers):
 class _Seat:
     """A place for one worker process, and its replacements."""
 
-    def __init__(self, context: Any, payload: bytes, starting: Any) -> None:
-        self._context, self._payload, self._starting = context, payload, starting
+    def __init__(self, context: Any, payload: bytes) -> None:
+        self._context, self._payload = context, payload
         self.start()
 
     def start(self) -> None:
         self._outcome, child = self._context.Pipe(duplex=False)
-        self.process = self._context.Process(target=_work, args=(self._payload, self._starting, child, os.getpid()))
+        self.process = self._context.Process(target=_work, args=(self._payload, child, os.getpid()))
         self.process.start()
         child.close()
 
@@ -244,11 +243,11 @@ def _serve(payload: bytes, connection: Connection, parent: int) -> None:
         connection.send_bytes(cloudpickle.dumps(answer))
 
 
-def _work(payload: bytes, starting: Any, outcome: Connection, parent: int) -> None:
+def _work(payload: bytes, outcome: Connection, parent: int) -> None:
     """A worker process: ends with its parent, and leaves a traceback where the task failed."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
-        cloudpickle.loads(payload)(starting)
+        cloudpickle.loads(payload)()
     except Exception:  # noqa: BLE001  whatever it is, the parent has to tell
         outcome.send(traceback.format_exc())
 

@@ -38,6 +38,25 @@ def test_the_defaults_come_first_and_the_best_is_at_least_as_good(tmp_path):
     assert len(states(orchestrator)) == 4
 
 
+class WithPortfolio(SurfaceAgent):
+    default_portfolio = ({"learning_rate": 1e-2, "gamma": 0.95}, {"learning_rate": 1e-3, "gamma": 0.999})
+
+
+def test_the_agents_own_values_come_first_and_then_its_portfolio_up_to_half_the_trials(tmp_path):
+    def tried(n_trials, agent_factory):
+        folder = tmp_path / f"{n_trials}"
+        orchestrator = search(folder, n_trials=n_trials, agent_factory=agent_factory, param_space=None)
+        orchestrator.run()
+        return [trial.user_attrs["params"] for trial in orchestrator.study.trials]
+
+    own = {"learning_rate": 0.5, "gamma": pytest.approx(0.99)}  # outside the declared range: it is widened
+    six = tried(6, lambda params: WithPortfolio({"learning_rate": 0.5, **params}))
+    assert six[:3] == [own, *(pytest.approx(params) for params in WithPortfolio.default_portfolio)]
+    three = tried(3, lambda params: WithPortfolio({"learning_rate": 0.5, **params}))
+    assert three[0] == own
+    assert three[1] != pytest.approx(WithPortfolio.default_portfolio[0])
+
+
 def test_every_trial_has_a_budget_a_seed_and_a_directory_of_its_own(tmp_path):
     orchestrator = search(tmp_path, n_trials=3)
     orchestrator.run()

@@ -46,6 +46,16 @@ def test_a_declared_discount_is_searched_by_its_distance_from_1():
     assert "width" not in trial.asked  # it is not declared tunable
 
 
+def test_a_value_outside_a_declared_range_widens_it():
+    trial = Lowest()
+    space = SearchSpace.declared(SPACE).holding({"learning_rate": 0.5, "gamma": 0.5, "unknown": 1})
+    space.drawn(trial)
+    assert trial.asked["learning_rate"] == ("float", 1e-5, 0.5, True)
+    assert trial.asked["1-gamma"] == ("float", pytest.approx(1e-4), 0.5, True)
+    words = SearchSpace.given({"kind": ("categorical", "a", "b")})
+    assert words.holding({"kind": "c"}).queued({"kind": "c"}) == {"kind": "c"}
+
+
 def test_queued_values_are_drawn_again_and_those_outside_are_left_out():
     space = SearchSpace.declared(SPACE)
     assert space.queued({"gamma": 0.99, "learning_rate": 3.0}) == {"1-gamma": pytest.approx(0.01)}
