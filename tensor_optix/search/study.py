@@ -92,9 +92,10 @@ def work(plan: StudyPlan, trials: TrialPlan, space: SearchSpace) -> None:
     """
     library, study, dead = optuna_module(), plan.opened(), DeadTrials()
     turn = ExitStack()
+    heartbeats: Any = study._storage
 
     def objective(trial: optuna.Trial) -> float:
-        study._storage.record_heartbeat(trial._trial_id)  # now: Optuna's own thread may come too late
+        heartbeats.record_heartbeat(trial._trial_id)  # now: Optuna's own thread may come too late
         trial.set_user_attr(BEGAN, trial.number)
         turn.close()
         params = space.drawn(trial)
