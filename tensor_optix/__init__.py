@@ -18,7 +18,9 @@ __all__ = ["__version__", *sorted(PUBLIC_NAMES)]
 
 def __getattr__(name: str) -> Any:
     if name not in PUBLIC_NAMES:
-        raise AttributeError(f"module 'tensor_optix' has no attribute {name!r}")
+        from tensor_optix.errors import nearest
+
+        raise AttributeError(f"module 'tensor_optix' has no attribute {name!r}.{nearest(name, PUBLIC_NAMES)}")
     value = globals()[name] = _load(name)
     return value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import secrets
 import sys
 from collections.abc import Iterable, Mapping
@@ -36,6 +37,8 @@ from tensor_optix.optimizers.spsa_optimizer import SPSAOptimizer
 from tensor_optix.population.agent import PopulationAgent
 from tensor_optix.population.settings import Population, as_population
 from tensor_optix.storage import FileSystem, RunDirectory, new_run_id
+
+logger = logging.getLogger(__name__)
 
 
 class RLOptimizer:
@@ -165,6 +168,8 @@ class RLOptimizer:
             raise ConfigError(f"pipeline must be a BasePipeline, got {type(pipeline).__name__}")
         if val_pipeline is not None and (val_pipeline is pipeline or not isinstance(val_pipeline, BasePipeline)):
             raise ConfigError("val_pipeline must be a BasePipeline of its own, not the one that is trained on")
+        if val_pipeline is not None:
+            _require_separate(pipeline, val_pipeline)
         if checkpoint_score_fn is not None and not callable(checkpoint_score_fn):
             raise ConfigError(f"checkpoint_score_fn must be a function of the agent, got {checkpoint_score_fn!r}")
         adopted = as_agent(agent)
@@ -176,6 +181,7 @@ class RLOptimizer:
         evaluator, tuner = evaluator or ReturnEvaluator(), optimizer or SPSAOptimizer()
         rule = rule_for(config, is_patient=wanted.chooses_patience, cools_down=can_be_cooled(adopted))
         pipeline.set_agent(adopted)
+        _warn_of_small_windows(adopted, pipeline)
         kinds = {"agent": adopted, "evaluator": evaluator, "tuner": tuner, "rule": rule}
         self._fingerprint = fingerprint(kinds, adopted, pipeline)
         if resume:
@@ -330,6 +336,23 @@ def _seed_of(run: RunDirectory, given: int | None) -> int:
     if given not in (None, seed):
         raise ConfigError(f"{run.path} was begun with seed {seed}: it cannot be continued with seed {given}")
     return seed
+
+
+def _require_separate(pipeline: BasePipeline, val_pipeline: BasePipeline) -> None:
+    """Raise ConfigError when both step one and the same environment object."""
+    if {id(env) for env in pipeline.handed_over} & {id(env) for env in val_pipeline.handed_over}:
+        raise ConfigError(
+            "pipeline and val_pipeline step one and the same environment object, and would disturb each other: give "
+            "each an environment of its own, or env_id=... or a factory instead"
+        )
+
+
+def _warn_of_small_windows(agent: BaseAgent, pipeline: BasePipeline) -> None:
+    """An on-policy agent learns from a window alone: a minibatch that is larger is never filled."""
+    size, steps = agent.get_hyperparams().params.get("minibatch_size"), pipeline.window_steps
+    if agent.is_on_policy and isinstance(size, int) and steps is not None and steps < size:
+        logger.warning("a window has %d steps, fewer than minibatch_size=%d: each epoch is one step over the whole "
+                       "window; give a larger window_size or a smaller minibatch_size", steps, size)  # fmt: skip
 
 
 def _check_hyperparams(agent: BaseAgent) -> None:

@@ -56,11 +56,11 @@ def report_page(record: RunRecord, pictures: Pictures, *, command: str | None, v
     sections = [
         f"<header><h1>{safe(record.environment)}</h1>{verdict(record.summary)}"
         f"{numbers(record.summary, record.events, record.target)}</header>",
-        section("Learning curve", _figure(pictures.curve)),
+        section("Learning curve", figure(pictures.curve)),
         section("First and best policy", _films(pictures.films)),
-        section("Generalisation gap", _figure(pictures.gap)),
-        section("Hyperparameters", _figure(pictures.hyperparams) + _hyperparams(record)),
-        section("Spacing of evaluations", _figure(pictures.staircase)),
+        section("Generalisation gap", figure(pictures.gap)),
+        section("Hyperparameters", figure(pictures.hyperparams) + _hyperparams(record)),
+        section("Spacing of evaluations", figure(pictures.staircase)),
         section("Variants", variants(record.events)),
         section("Decisions", decisions(record.events)),
         section("Reproduce", _reproduction(record, command, versions)),
@@ -80,7 +80,8 @@ def hyperparam_changes(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[i
     return changes
 
 
-def _figure(pair: tuple[str, str] | None) -> str:
+def figure(pair: tuple[str, str] | None) -> str:
+    """A picture for wide and one for narrow pages; nothing where there is none."""
     if pair is None:
         return ""
     return f"<figure class=wide>{pair[0]}</figure><figure class=narrow>{pair[1]}</figure>"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tensor_optix.callbacks._report_theme import COLOURS, Row, style, svg_of, thinned
+from tensor_optix.core.plain_text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,7 +100,7 @@ def _one_hyperparam(axes: Axes, name: str, rows: Sequence[Row], events: Sequence
         axes.plot(probes, [0.02] * len(probes), "|", color=COLOURS["best"], markersize=7,
                   transform=axes.get_xaxis_transform())  # fmt: skip
     style(axes, x_label="", n_ticks=3)
-    axes.set_title(name, loc="left", fontsize=9, color=COLOURS["ink"], parse_math=False)
+    axes.set_title(printable(name), loc="left", fontsize=9, color=COLOURS["ink"], parse_math=False)
 
 
 def _one(is_narrow: bool) -> tuple[Figure, Axes]:

@@ -21,6 +21,7 @@ COLOURS = {
     "ink": "#1f2328", "grid": "#d8dee4", "raw": "#8fb8e8", "smoothed": "#0b5cad", "best": "#b3480f",
     "active": "#3fa45b", "cooling": "#d9a514", "dormant": "#7d8590", "watchdog": "#9a6dd7",
     "val": "#8a2be1", "target": "#57606b", "trouble": "#cf222f",
+    "s0": "#0b5cae", "s1": "#b3480e", "s2": "#1a7f38", "s3": "#8a2be2", "s4": "#bf3989", "s5": "#6e7781",
 }  # fmt: skip
 """The light palette. In the SVG each becomes ``var(--curve-NAME)``, so that the page can choose the dark one."""
 
@@ -28,6 +29,7 @@ DARK_COLOURS = {
     "ink": "#e6edf3", "grid": "#30363d", "raw": "#3d6ea5", "smoothed": "#79b8ff", "best": "#ffa657",
     "active": "#3fb950", "cooling": "#d29922", "dormant": "#8b949e", "watchdog": "#bc8cff",
     "val": "#d2a8ff", "target": "#9198a1", "trouble": "#ff7b72",
+    "s0": "#79b8fe", "s1": "#ffa658", "s2": "#3fb951", "s3": "#d2a8fe", "s4": "#f778ba", "s5": "#8b949f",
 }  # fmt: skip
 
 MAX_POINTS = 800

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tensor_optix.callbacks._report_html import card, duration_text, number, safe, score_text
+from tensor_optix.core.plain_text import counted
 
 _GOOD = ("converged", "ceiling", "overfitting", "target_score")
 _NAMED = (*_GOOD, "stuck", "collapsed")
@@ -40,7 +41,7 @@ def numbers(summary: Mapping[str, Any], events: Sequence[Mapping[str, Any]], tar
 def _interval(final: Mapping[str, Any]) -> str:
     mode = "deterministic" if final.get("deterministic", True) else "sampled actions"
     span = f"{score_text(final['low'])} to {score_text(final['high'])}"
-    return f"95 %: {span}; {len(final['returns'])} episodes, {mode}"
+    return f"95 %: {span}; {counted(len(final['returns']), 'episode')}, {mode}"
 
 
 def _reached(events: Sequence[Mapping[str, Any]], target: float | None) -> str:

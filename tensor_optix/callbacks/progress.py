@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from tensor_optix.core import reporting
 from tensor_optix.core.callbacks import LoopCallback
+from tensor_optix.core.plain_text import printable
 from tensor_optix.core.types import RunResult
 
 
@@ -29,11 +30,11 @@ class ProgressBar(LoopCallback, reporting.Reporter):
     def started(self, info: reporting.RunInfo) -> None:
         self.closed()
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.completed:,.0f} steps"),
+            TextColumn("{task.description}", markup=False), BarColumn(None), TextColumn("{task.completed:,.0f} steps"),
             TimeElapsedColumn(), TextColumn("{task.fields[words]}"),
             console=Console(file=self._stream or sys.stderr, highlight=False),
         )  # fmt: skip
-        self._task = self._bar.add_task(info.environment, total=self._max_steps, words="no score yet")
+        self._task = self._bar.add_task(printable(info.environment), total=self._max_steps, words="no score yet")
         self._bar.start()
 
     def progressed(self, progress: reporting.Progress) -> None:

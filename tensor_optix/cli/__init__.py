@@ -11,6 +11,7 @@ import typer
 
 from tensor_optix._about import VERSION
 from tensor_optix.cli.compare import compare
+from tensor_optix.cli.dashboard import dashboard
 from tensor_optix.cli.doctor import doctor
 from tensor_optix.cli.enjoy import enjoy
 from tensor_optix.cli.envs import envs
@@ -36,7 +37,7 @@ app = typer.Typer(
 VERBS: dict[str, Callable[..., None]] = {
     "train": train, "resume": resume, "search": search, "eval": evaluate, "enjoy": enjoy, "compare": compare,
     "list": list_runs, "show": show, "explain": explain, "report": report, "export": export, "envs": envs,
-    "doctor": doctor, "init": init,
+    "doctor": doctor, "init": init, "dashboard": dashboard,
 }  # fmt: skip
 for _name, _verb in VERBS.items():
     app.command(_name)(_verb)

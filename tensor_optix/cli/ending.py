@@ -10,6 +10,7 @@ from typing import Any
 from tensor_optix.cli.failures import INTERRUPTED, NOT_CONVERGED, TERMINATED
 from tensor_optix.cli.invocation import shown
 from tensor_optix.cli.text import duration, printable, score_text
+from tensor_optix.core.plain_text import counted
 from tensor_optix.core.reporting import summary_of
 from tensor_optix.core.types import FinalScore, LoopState, RunResult, StopReason
 
@@ -111,4 +112,5 @@ class Ending:
 def interval_text(final: FinalScore) -> str:
     """``500.0 [95 %: 500.0 to 500.0; 20 fresh episodes, deterministic]``."""
     mode = "deterministic" if final.deterministic else "sampled actions"
-    return f"{final.mean:.1f} [95 %: {final.low:.1f} to {final.high:.1f}; {len(final.returns)} fresh episodes, {mode}]"
+    episodes = counted(len(final.returns), "fresh episode")
+    return f"{final.mean:.1f} [95 %: {final.low:.1f} to {final.high:.1f}; {episodes}, {mode}]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +20,17 @@ MaxTime = Annotated[float | None, typer.Option(min=0, help="Stop after so many s
 Plain = Annotated[bool, typer.Option("--plain", help="A line per evaluation instead of the live panel.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="One line at the end, and nothing else.")]
 NoReport = Annotated[bool, typer.Option("--no-report", help="Write no report.html.")]
+Target = Annotated[
+    str | None,
+    typer.Option(metavar="SCORE", help="End as soon as this is reached: a score, or METRIC=VALUE (success_rate=0.9)."),
+]
+Smoke = Annotated[bool, typer.Option("--smoke", help="Only see that everything works: some 1,500 steps, exit code 0.")]
+NoValidation = Annotated[
+    bool, typer.Option("--no-validation", help="Choose policies by their training score; no held-out episodes.")
+]
+Log = Annotated[
+    list[str] | None, typer.Option("--log", metavar="TRACKER", help="Also log to tensorboard, wandb or mlflow.")
+]
 Algorithm = Annotated[str, typer.Option("--algo", help="auto, ppo, dqn or sac. auto: by the actions.")]
 Backend = Annotated[str, typer.Option(help="auto, torch, jax or tf. auto: the first one that is installed.")]
 Config = Annotated[
@@ -47,6 +58,23 @@ def settings_from(pairs: Sequence[str]) -> dict[str, str]:
             raise ConfigError(f"--set takes name=value (for example learning_rate=0.001), got {pair!r}")
         settings[name.strip()] = value.strip()
     return settings
+
+
+SMOKE = {"max_steps": 1_500, "evaluation_episodes": 1, "val_episodes": 1}
+"""Settings of a run that only shows that everything works together."""
+
+
+def target_settings(target: str | None) -> dict[str, Any]:
+    """``475`` or ``success_rate=0.9`` as settings of the loop. Raises ConfigError."""
+    if target is None:
+        return {}
+    metric, separator, value = target.rpartition("=")
+    try:
+        score = float(value)
+    except ValueError:
+        raise ConfigError(f"--target takes a score or METRIC=VALUE (success_rate=0.9), got {target!r}") from None
+    named = {"target_metric": metric.strip()} if separator else {}
+    return {"target_score": score, "stop_at_target": True, **named}
 
 
 def limit_options(max_steps: int | None, max_time: float | None) -> list[str]:

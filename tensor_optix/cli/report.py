@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tensor_optix.callbacks.comparison import Group
 from tensor_optix.callbacks.report import write_report
 from tensor_optix.cli.failures import told_in_a_sentence
 from tensor_optix.cli.invocation import shown
 from tensor_optix.cli.list import found_runs
 from tensor_optix.cli.options import AsJson, Traceback
-from tensor_optix.cli.records import record_of
 from tensor_optix.cli.running import reproduction
 from tensor_optix.cli.screens import json_line
 from tensor_optix.cli.table import table_lines
@@ -28,10 +27,13 @@ COLUMNS = ("environment", "algorithm", "runs", "IQM", "95 %", "env steps")
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, or directories of runs.")],
     no_report: Annotated[bool, typer.Option("--no-html", help="Write no report.html, only compare.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of the comparison. Default: comparison.html above the first.")
+    ] = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
-    """Write report.html of every RUN anew; of several, say what each environment and algorithm reached.
+    """Write report.html of every RUN anew; of several, set them side by side in comparison.html.
 
     Example: tensor-optix report runs/CartPole-v1
 
@@ -45,13 +47,20 @@ def report(
             written = write_report(directory.path, command=_command(directory))
             if not as_json:
                 write_line(sys.stdout, f"report   {shown(written)}")
-        groups = _groups([record_of(directory) for directory in directories])
+        from tensor_optix.quick.comparison import compare_runs, groups_of
+
+        paths = [directory.path for directory in directories]
+        groups = [_row(group) for group in groups_of(paths)]
         if as_json:
             for row in groups:
                 write_line(sys.stdout, json_line({"type": "group", **row}))
         elif len(directories) > 1:
             for line in table_lines(COLUMNS, [_cells(row) for row in groups]):
                 write_line(sys.stdout, line)
+        if len(paths) > 1 and groups and not no_report:
+            page = compare_runs(paths, out)
+            if not as_json:
+                write_line(sys.stdout, f"together {shown(page)}")
 
 
 def _command(run: RunDirectory) -> str | None:
@@ -62,28 +71,12 @@ def _command(run: RunDirectory) -> str | None:
         return None
 
 
-def _groups(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row per environment and algorithm, over its runs that have a score."""
-    from tensor_optix import quick
-
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for record in records:
-        if _score(record) is not None:
-            found.setdefault((record["environment"], record["algorithm"] or "-"), []).append(record)
-    rows = []
-    for (environment, algorithm), members in found.items():
-        summary = quick.Summary.of([_score(member) or 0.0 for member in members])
-        steps = sorted(member["env_steps"] or 0 for member in members)[len(members) // 2]
-        rows.append({
-            "environment": environment, "algorithm": algorithm, "runs": len(members), "iqm": summary.iqm,
-            "low": summary.low, "high": summary.high, "median_env_steps": steps, "scores": summary.scores,
-        })  # fmt: skip
-    return rows
-
-
-def _score(record: dict[str, Any]) -> float | None:
-    score = record["final"] if record["final"] is not None else record["best"]
-    return None if score is None else float(score)
+def _row(group: Group) -> dict[str, Any]:
+    steps = sorted(run.summary.get("env_steps") or 0 for run in group.runs)
+    return {
+        "environment": group.environment, "algorithm": group.name, "runs": len(group.runs), "iqm": group.iqm,
+        "low": group.low, "high": group.high, "median_env_steps": steps[len(steps) // 2], "scores": group.scores,
+    }  # fmt: skip
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

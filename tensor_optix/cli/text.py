@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, TextIO
 
-from tensor_optix.core.plain_text import printable
+from tensor_optix.core.plain_text import plain, printable
 
 __all__ = ["duration", "printable", "score_text", "stopwatch", "value_text", "write_line"]
 
 
 def write_line(stream: TextIO, text: str) -> None:
     """One line, at once. Unlike in ``printable`` runs of spaces stay: they align columns."""
-    stream.write("".join(character if character.isprintable() else " " for character in text) + "\n")
+    stream.write(plain(text) + "\n")
     stream.flush()
 
 

@@ -40,6 +40,11 @@ class BasePipeline(ABC):
     def is_live(self) -> bool:
         """True for a stream that cannot be reset."""
 
+    @property
+    def handed_over(self) -> Sequence[Any]:
+        """Environment objects of the caller's that windows come from: nothing else may step them. Default: none."""
+        return ()
+
     def set_agent(self, agent: BaseAgent) -> None:
         """Collect with ``agent`` from now on. Default: the pipeline knows its agent already."""
 

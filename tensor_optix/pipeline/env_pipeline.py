@@ -95,6 +95,10 @@ class EnvPipeline(BasePipeline):
     def is_live(self) -> bool:
         return False
 
+    @property
+    def handed_over(self) -> Sequence[Any]:
+        return [lane.source.handed_over for lane in self._lanes if lane.source.handed_over is not None]
+
     def set_agent(self, agent: Any) -> None:
         self._agent = as_agent(agent)
         self._to_env = None

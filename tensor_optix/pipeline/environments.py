@@ -29,6 +29,7 @@ EXTRA_OF_MODULE = {
     "gymnasium.envs.mujoco": "mujoco",
     "ale_py": "atari",
 }
+LIBRARY_OF_EXTRA = {"box2d": "Box2D", "classic": "pygame", "mujoco": "MuJoCo", "atari": "the Atari emulator"}
 UNCLONABLE_WRAPPERS = (NormalizeObservation, NormalizeReward, RecordVideo)
 """Wrappers with running statistics or files of their own: a clone would show the agent other numbers, or overwrite."""
 
@@ -54,6 +55,11 @@ class EnvSource(ABC):
     def observed(self, env: Env) -> Env:
         """``env``, with its observations as they are wanted. Raises ConfigError."""
         return observed(env, self._observations)
+
+    @property
+    def handed_over(self) -> Env | None:
+        """The caller's own environment object, where windows come from one."""
+        return None
 
     @abstractmethod
     def training_env(self) -> Env:
@@ -94,6 +100,10 @@ class HandedOverEnv(EnvSource):
         super().__init__(observations)
         self._env = checked_env(env)
         self.observed(env)  # what cannot be read is refused at once
+
+    @property
+    def handed_over(self) -> Env:
+        return self._env
 
     def training_env(self) -> Env:
         return self._env
@@ -180,7 +190,7 @@ def make_env(env_id: str) -> Env:
     except DeprecatedEnv as error:
         raise ConfigError(f"the environment {env_id!r} is gone.{_newest_version(env_id)}") from error
     except (DependencyNotInstalled, ImportError) as error:
-        raise MissingDependency(f"{env_id} needs a library that is not installed: {_remedy(env_id, error)}") from error
+        raise MissingDependency(_missing_text(env_id, error)) from error
 
 
 def _register_atari(env_id: str) -> None:
@@ -190,11 +200,12 @@ def _register_atari(env_id: str) -> None:
         raise MissingDependency(f"{env_id} needs the Atari emulator: {install_hint('atari')}") from error
 
 
-def _remedy(env_id: str, error: Exception) -> str:
+def _missing_text(env_id: str, error: Exception) -> str:
     module = str(gym.spec(env_id).entry_point)
-    extras = (extra for prefix, extra in EXTRA_OF_MODULE.items() if module.startswith(prefix))
-    extra = next(extras, None)
-    return install_hint(extra) if extra else str(error)
+    extra = next((extra for prefix, extra in EXTRA_OF_MODULE.items() if module.startswith(prefix)), None)
+    if extra is None:
+        return f"{env_id} needs a library that is not installed: {error}"
+    return f"{env_id} needs {LIBRARY_OF_EXTRA[extra]}, which is not installed: {install_hint(extra)}"
 
 
 def _newest_version(env_id: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tensor_optix.core.rng import RandomStreams
 from tensor_optix.core.statistics import interquartile_mean, stratified_interval
@@ -49,6 +50,12 @@ class Experiment:
     def summary(self) -> Summary:
         """Over the runs that have a score."""
         return Summary.of([run.best_score for run in self.runs if run.best_score is not None])
+
+    def report(self) -> Path:
+        """Write ``comparison.html`` beside the runs; its path. Raises MissingDependency without matplotlib."""
+        from tensor_optix.quick.comparison import compare_runs
+
+        return compare_runs([run.run_dir for run in self.runs])
 
     @property
     def best(self) -> Run:

@@ -9,7 +9,7 @@ from typing import Any
 from tensor_optix.algorithms.controllers import controlled
 from tensor_optix.core.hyperparams import Space
 from tensor_optix.core.loop_config import LoopConfig
-from tensor_optix.core.plain_text import printable
+from tensor_optix.core.plain_text import counted, plain, printable
 from tensor_optix.quick.assembly import Recipe
 from tensor_optix.quick.backends import NAMES as BACKEND_NAMES
 from tensor_optix.quick.backends import preferred_device
@@ -31,7 +31,7 @@ def plan_text(
     parts = {
         "agent": _agent(build, reasons),
         "networks": f"{_networks(build)}; {_normalised(build)}",
-        "data": f"{build.n_envs} environment{'s' if build.n_envs > 1 else ''}, windows of "
+        "data": f"{counted(build.n_envs, 'environment')}, windows of "
                 f"{build.n_envs * build.window_size:,} steps",
         "validation": _validated(config),
         "tuning": _tuned(build.space, chosen),
@@ -49,7 +49,7 @@ def plan_text(
 def _wrapped(label: str, indent: int, text: str, width: int) -> list[str]:
     """``text`` beside ``label``; paths and values stay whole, whatever their length."""
     room = max(width - indent, 20)
-    lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    lines = textwrap.wrap(plain(text), room, break_long_words=False, break_on_hyphens=False) or [""]
     return [f"{label if number == 0 else '':{indent}}{line}" for number, line in enumerate(lines)]
 
 
@@ -88,11 +88,11 @@ def _normalised(build: Build) -> str:
 def _validated(config: LoopConfig) -> str:
     """What policies are chosen by, and what that costs."""
     if not config.val_episodes:
-        return "none: policies are chosen by their training score; no env steps besides training (--validate adds it)"
+        return "none: policies are chosen by their training score, without env steps of its own"
     mode = "deterministic" if config.val_deterministic else "acting as in training"
     share = f"at most {100 * config.val_share:g} % of all env steps" if config.val_share < 1 else "whenever it is due"
-    return (f"policies are chosen by {config.val_episodes} held-out episodes each time, {mode}, on seeds used for "
-            f"nothing else; {share}")  # fmt: skip
+    episodes = counted(config.val_episodes, "held-out episode")
+    return f"policies are chosen by {episodes} each time, {mode}, on seeds used for nothing else; {share}"
 
 
 def _tuned(space: Space, chosen: Mapping[str, Any]) -> str:
@@ -116,5 +116,6 @@ def _ending(config: LoopConfig) -> str:
     rule = (f"{config.dormant_threshold} scores in a row brought no gain above the noise" if config.chooses_patience
             else "it is improbable that more than 5 % is left to gain")  # fmt: skip
     latest = f"; at the latest at {', '.join(given)}" if given else "; no limit of steps or time"
-    fresh = f"; then {config.evaluation_episodes} episodes on fresh seeds" if config.evaluation_episodes else ""
+    episodes = config.evaluation_episodes
+    fresh = f"; then {counted(episodes, 'episode')} on fresh seeds" if episodes else ""
     return f"when {rule}, or every episode ends at the same, best return{latest}{fresh}"

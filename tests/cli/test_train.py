@@ -97,6 +97,43 @@ def test_options_reach_the_run(prepared: Made, tmp_path: Path) -> None:
     assert prepared.optimizer.callbacks == []
 
 
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (["--target", "475"], {"target_score": 475.0, "stop_at_target": True}),
+        (["--target", "success_rate=0.9"],
+         {"target_score": 0.9, "stop_at_target": True, "target_metric": "success_rate"}),
+        (["--no-validation"], {"val_episodes": 0}),
+        (["--smoke"], {"max_steps": 1500, "evaluation_episodes": 1, "val_episodes": 1}),
+        (["--smoke", "--set", "max_steps=99"], {"max_steps": "99", "evaluation_episodes": 1, "val_episodes": 1}),
+    ],
+)  # fmt: skip
+def test_options_that_stand_for_settings(prepared: Made, options: list[str], settings: dict[str, object]) -> None:
+    call("Toy-v0", *options, "--no-report")
+    assert prepared.asked["settings"] == settings
+
+
+@pytest.mark.parametrize(("options", "code"), [(["--smoke"], 0), ([], 3)])
+def test_a_smoke_run_has_succeeded_when_its_budget_is_spent(prepared: Made, options: list[str], code: int) -> None:
+    prepared.outcome = a_result(prepared.run_dir, StopReason.MAX_STEPS)
+    assert call("Toy-v0", *options, "--no-report").exit_code == code
+
+
+def test_a_target_that_is_no_number_is_refused(prepared: Made) -> None:
+    refused = call("Toy-v0", "--target", "high")
+    assert refused.exit_code == 2
+    assert "--target takes a score or METRIC=VALUE (success_rate=0.9), got 'high'" in refused.stderr
+
+
+def test_trackers_are_named_by_log(prepared: Made) -> None:
+    pytest.importorskip("tensorboardX")
+    call("Toy-v0", "--log", "tensorboard", "--no-report")
+    assert [type(callback).__name__ for callback in prepared.asked["callbacks"]] == ["TensorBoardLogger"]
+    refused = call("Toy-v0", "--log", "tensorbord")
+    assert refused.exit_code == 2
+    assert "Did you mean 'tensorboard'?" in refused.stderr
+
+
 def test_what_an_environment_prints_stays_out_of_json(prepared: Made) -> None:
     result = call("Toy-v0", "--json", "--no-report")
     kinds = [json.loads(line)["type"] for line in result.stdout.splitlines()]

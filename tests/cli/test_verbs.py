@@ -83,6 +83,11 @@ def test_reports_of_several_runs_come_with_their_interquartile_mean(runs: list[P
     told = call("report", runs[0])
     assert told.exit_code == 0, told.stderr
     assert (runs[0] / "report.html").exists()
+    together = call("report", *runs, "--out", runs[0].parent / "both.html")
+    assert together.stdout.splitlines()[-1] == f"together {runs[0].parent / 'both.html'}"
+    page = (runs[0].parent / "both.html").read_text()
+    assert "2 runs of CartPole-v1" in page
+    assert all(run.name in page for run in runs)
 
 
 def test_compare_pairs_the_episodes(runs: list[Path]) -> None:
