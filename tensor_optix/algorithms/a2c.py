@@ -29,8 +29,9 @@ LossOfWindow = Callable[[EpisodeData], Loss]
 class A2CAgent(NetworkAgent):
     """One gradient step a window on -E[log π(a|s) A], with the network "model" (logits) and "optimizer".
 
-    A = G - V with the values that the window brings (``EpisodeData.values``), else G less its mean over the window;
-    either way scaled to deviation 1. Samples its actions; deterministic ones are the argmax.
+    A = G - V with the values that the window brings (``EpisodeData.values``), else G less its mean over the window
+    (as it is in a window of one row); either way scaled to deviation 1 where it varies. Samples its actions;
+    deterministic ones are the argmax.
 
     loss_of_window: a loss of your own in place of that.
     """
@@ -73,18 +74,19 @@ class A2CAgent(NetworkAgent):
         where the window brought values, else "reinforce") and explained_variance (of those values, else 0)."""
         params = self._params
         returns, values = self._returns(window, params["gamma"])
+        baseline = values if values is not None else returns.mean() if window.length > 1 else 0.0
         columns = {
             "observation": self._seen(window.observations),
             "action": action_indices(window.actions, self._n_outputs(window)),
-            "target": _scaled(returns - (values if values is not None else returns.mean())),
+            "target": _scaled(returns - baseline),
         }
         diagnostics = self._learner.run(
             self._update_for(window), columns, np.arange(window.length).reshape(1, 1, -1), {},
             max_grad_norm=params.get("max_grad_norm", NO_CLIPPING), rng=self._streams.stream("modules"),
         )  # fmt: skip
         explained = 0.0 if values is None else explained_variance(values, returns)
-        baseline = "reinforce" if values is None else "a2c"
-        return {**diagnostics, "baseline_type": baseline, "explained_variance": explained}
+        kind = "reinforce" if values is None else "a2c"
+        return {**diagnostics, "baseline_type": kind, "explained_variance": explained}
 
     def _update_for(self, window: EpisodeData) -> Update:
         if self._loss_of_window is None:
@@ -108,7 +110,12 @@ class A2CAgent(NetworkAgent):
 
 
 def _scaled(advantage: np.ndarray) -> np.ndarray:
-    """Deviation 1 (the mean stays: it is the baseline's business), [T] in float32."""
+    """Deviation 1 (the mean stays: it is the baseline's business), [T] in float32.
+
+    Advantages that do not vary, one alone for example, stay as they are: there is no deviation to divide by.
+    """
     wide = advantage.astype(np.float64)
-    scaled: np.ndarray = (wide / (wide.std() + 1e-8)).astype(np.float32)
+    deviation = wide.std()
+    varies = deviation > 1e-6 * np.abs(wide).max()
+    scaled: np.ndarray = (wide / (deviation + 1e-8) if varies else wide).astype(np.float32)
     return scaled

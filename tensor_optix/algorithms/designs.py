@@ -83,17 +83,27 @@ class ImageLayout:
 
 @dataclass(frozen=True)
 class NetworkDesign:
-    """Convolutions over images of bytes (none over vectors), then dense layers; ``seed`` draws the weights."""
+    """Convolutions over images of bytes (none over vectors), then dense layers; ``seed`` draws the weights.
+
+    image_shape: of the image that an input, which is then one row of numbers, begins with; the numbers behind it
+    (``n_beside``) join what the convolutions give. None where the input is a vector or an image itself.
+    """
 
     input_shape: tuple[int, ...]
     convs: tuple[Conv, ...]
     denses: tuple[Dense, ...]
     seed: int
+    image_shape: tuple[int, ...] | None = None
 
     @property
     def layout(self) -> ImageLayout | None:
         """None for vectors."""
-        return ImageLayout.of(self.input_shape) if self.convs else None
+        return ImageLayout.of(self.image_shape or self.input_shape) if self.convs else None
+
+    @property
+    def n_beside(self) -> int:
+        """Numbers behind an image."""
+        return self.input_shape[0] - prod(self.image_shape) if self.image_shape else 0
 
     def weights(self) -> list[np.ndarray]:
         """Initial weights of all convolutions and then of all dense layers, in float32."""
@@ -136,12 +146,14 @@ class Body:
     def network(
         self, name: str, n_outputs: int, *, last_gain: float, n_more_inputs: int = 0, has_layer_norm: bool = False
     ) -> NetworkDesign:
-        """The network ``name``, with its own seed. n_more_inputs: beside an observation vector, the action's."""
+        """The network ``name``, with its own seed. n_more_inputs: beside the observation, the action's."""
         convs = _convs(self.input_shape) if self.is_image else ()
         n_features = (_n_features(self.input_shape, convs) if convs else prod(self.input_shape)) + n_more_inputs
         denses = _denses((n_features, *self.hidden, n_outputs), last_gain, self.activation, has_layer_norm)
-        shape = self.input_shape if convs else (n_features,)
-        return NetworkDesign(shape, convs, denses, self.seeds.get(name, 0))
+        seed, row = self.seeds.get(name, 0), (prod(self.input_shape) + n_more_inputs,)
+        if convs and n_more_inputs:
+            return NetworkDesign(row, convs, denses, seed, image_shape=self.input_shape)
+        return NetworkDesign(self.input_shape if convs else row, convs, denses, seed)
 
 
 def networks_for(kind: str, body: Body, n_actions: int) -> dict[str, NetworkDesign]:
@@ -154,8 +166,6 @@ def networks_for(kind: str, body: Body, n_actions: int) -> dict[str, NetworkDesi
         }
     if kind == "dqn":
         return {"q_network": body.network("q_network", n_actions, last_gain=1.0)}
-    if body.is_image:
-        raise ConfigError("SAC's critics take observation and action as one vector, not images: use ppo")
     critics = {
         name: body.network(name, 1, last_gain=1.0, n_more_inputs=n_actions, has_layer_norm=True)
         for name in ("critic1", "critic2")

@@ -50,6 +50,8 @@ def network(design: NetworkDesign) -> nnx.Sequential:
         layers += [_conv(conv, next(weights)), nnx.relu]
     if design.convs:
         layers.append(flattened)
+    if design.image_shape is not None:
+        layers = [ImageAndNumbers(nnx.Sequential(*layers), design.image_shape, design.n_beside)]
     for dense in design.denses:
         layers += _dense(dense, next(weights))
     return nnx.Sequential(*layers)
@@ -66,6 +68,17 @@ class Pixels(nnx.Module):
         if self.axes == "HW":
             return scaled[..., None]
         return jnp.transpose(scaled, (0, 2, 3, 1)) if self.axes == "CHW" else scaled
+
+
+class ImageAndNumbers(nnx.Module):
+    """Rows [image ‖ numbers] -> [features of the image ‖ numbers]."""
+
+    def __init__(self, features: nnx.Sequential, image_shape: tuple[int, ...], n_numbers: int) -> None:
+        self.features, self.image_shape, self.n_numbers = features, image_shape, n_numbers
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        image, numbers = x[:, : -self.n_numbers], x[:, -self.n_numbers :]
+        return jnp.concatenate([self.features(image.reshape(-1, *self.image_shape)), numbers], axis=-1)
 
 
 def flattened(x: jax.Array) -> jax.Array:

@@ -159,8 +159,8 @@ def dqn_td_errors(double: bool) -> Estimate:
 
 
 def q_of(ops: Ops, networks: Networks, name: str, observation: Tensor, action: Tensor) -> Tensor:
-    """Q(s, a) [B] of the network ``name``, which is given [s ‖ a]."""
-    return ops.squeeze_last(networks[name](ops.concat_last([observation, action])))
+    """Q(s, a) [B] of the network ``name``, which is given [s ‖ a], s as one row of numbers."""
+    return ops.squeeze_last(networks[name](ops.concat_last([ops.flat_rows(observation), action])))
 
 
 def temperature(ops: Ops, networks: Networks, batch: Batch) -> Tensor:

@@ -17,6 +17,7 @@ over them. It overrides nothing else but ``teardown`` where a backend has more t
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -70,6 +71,16 @@ class NetworkAgent(BaseAgent):
         self._known_outputs: int | None = None
         self._acts_by_row = type(self).act is not NetworkAgent.act
         self.reset_cache()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NetworkAgent:
+        """Another agent that goes on as this one would. Raises ConfigError where networks cannot be copied (Keras)."""
+        copied = object.__new__(type(self))
+        memo[id(self)] = copied
+        copied._learner = copy.deepcopy(self._learner, memo)  # first: it knows what its networks share
+        others = {name: value for name, value in vars(self).items() if name not in ("_learner", "_policy")}
+        vars(copied).update(copy.deepcopy(others, memo))
+        copied.reset_cache()
+        return copied
 
     # -- what an algorithm adds ---------------------------------------------------------------------------------
 

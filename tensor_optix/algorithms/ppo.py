@@ -182,7 +182,12 @@ def explained_variance(values: np.ndarray, returns: np.ndarray) -> float:
 
 
 def _normalised(x: np.ndarray) -> np.ndarray:
-    """Mean 0 and deviation 1, [T] in float32; by way of float64, in which the squares of any float32 are finite."""
+    """Mean 0 and deviation 1, [T] in float32; by way of float64, in which the squares of any float32 are finite.
+
+    A single advantage stays as it is: less its mean it would be 0, and nothing would ever be learned.
+    """
+    if len(x) == 1:
+        return x.astype(np.float32)
     wide = x.astype(np.float64)
     normalised: np.ndarray = ((wide - wide.mean()) / (wide.std() + 1e-8)).astype(np.float32)
     return normalised

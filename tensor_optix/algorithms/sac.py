@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.algorithms.agent_normalizers import ObservationStatistics, RewardStatistics
-from tensor_optix.algorithms.distributions import sample_gaussian
 from tensor_optix.algorithms.losses import sac_actor_loss, sac_alpha_loss, sac_critic_loss, sac_td_errors
 from tensor_optix.algorithms.replay_agent import ReplayAgent
-from tensor_optix.algorithms.space_checks import checked_count, require_continuous, require_outputs
+from tensor_optix.algorithms.space_checks import require_outputs
 from tensor_optix.algorithms.spaces import SAC_PORTFOLIO, SAC_SPACE
-from tensor_optix.backends.base import Estimate, Learner, Step, Update
+from tensor_optix.algorithms.squashed_gaussian import SquashedGaussianAgent
+from tensor_optix.backends.base import Estimate, Step, Update
 from tensor_optix.core.base_agent import Extras
 from tensor_optix.core.types import HyperparamSet
 
@@ -35,13 +34,12 @@ def initial_log_alpha(hyperparams: HyperparamSet | Mapping[str, Any]) -> float:
     return float(SAC_SPACE["log_alpha_init"].checked("log_alpha_init", given.get("log_alpha_init", default)))
 
 
-class SACAgent(ReplayAgent):
+class SACAgent(SquashedGaussianAgent, ReplayAgent):
     """SAC over "actor" ([μ ‖ log σ]), "critic1", "critic2" ([observation ‖ action] -> a value), their targets
     "target1", "target2", and "log_alpha"; trained by "actor_optimizer", "critic_optimizer" and "alpha_optimizer".
 
-    Actions lie in (-1, 1); pipelines scale them to the environment's bounds. The best guess is tanh(μ). In the first
-    ``learning_starts`` env steps actions are uniformly random. Observations must be vectors (they are joined with
-    actions).
+    In the first ``learning_starts`` env steps actions are uniformly random. The critics are given observations as one
+    row of numbers each (images flattened), joined with the actions.
     """
 
     space = SAC_SPACE
@@ -51,43 +49,24 @@ class SACAgent(ReplayAgent):
     default_min_episodes_before_dormant = 30
     fixed_hyperparams = ("replay_capacity", "log_alpha_init")
 
-    def __init__(
-        self,
-        learner: Learner,
-        action_dim: int,
-        hyperparams: HyperparamSet | dict[str, Any],
-        *,
-        obs_normalizer: ObservationStatistics | None = None,
-        reward_normalizer: RewardStatistics | None = None,
-    ) -> None:
-        self.action_dim = checked_count("action_dim", action_dim)
-        super().__init__(learner, hyperparams, obs_normalizer=obs_normalizer, reward_normalizer=reward_normalizer)
-
-    @property
-    def acts_in_unit_box(self) -> bool:
-        """True: actions are in (-1, 1)."""
-        return True
-
     def check_spaces(self, observation_space: Any, action_space: Any) -> None:
         """Raise ConfigError unless the networks fit these Gymnasium spaces; one forward pass of each tries it."""
-        require_continuous(action_space, self.action_dim, type(self).__name__)
-        require_outputs("actor", lambda x: self._learner.forward("actor", x), observation_space, 2 * self.action_dim,
-                        f"it needs a mean and a log_std for each of action_dim={self.action_dim}")  # fmt: skip
+        self._check_actor(observation_space, action_space)
         for name in ("critic1", "critic2"):
             require_outputs(name, partial(self._judged, name), observation_space, 1, "a value is a single number")
 
     def _judged(self, critic: str, observations: np.ndarray) -> np.ndarray:
         """The values of actions 0."""
         actions = np.zeros((len(observations), self.action_dim), dtype=np.float32)
-        return self._learner.forward(critic, np.concatenate([observations, actions], axis=-1))
+        rows = observations.reshape(len(observations), -1)
+        return self._learner.forward(critic, np.concatenate([rows, actions], axis=-1))
 
     def _choose(
         self, observations: np.ndarray, rng: np.random.Generator, deterministic: bool
     ) -> tuple[np.ndarray, Extras]:
         if self.warming_up and not deterministic:
             return rng.uniform(-1.0, 1.0, (len(observations), self.action_dim)).astype(np.float32), {}
-        head = self._policy(observations)                                                           # [N, 2D]
-        return np.tanh(head[:, : self.action_dim] if deterministic else sample_gaussian(head, rng)), {}
+        return np.tanh(self._pre_squash(observations, rng, deterministic)), {}
 
     # -- learning: actor_loss, critic_loss, alpha_loss, alpha, entropy, td_error_mean and gradient norms ---------
 

@@ -14,8 +14,9 @@ from tensor_optix.core.types import HyperparamSet
 class TFGaussianPPOAgent(GaussianPPOAgent):
     """PPO over ``actor`` (observation -> [mean ‖ log_std], ``2 * action_dim``) and ``critic`` (-> a value).
 
-    optimizer: yours, of any class. jit_compile: have XLA compile the updates,
-    which takes a few seconds and makes them two to three times faster.
+    optimizer: yours, of any class. jit_compile: have XLA compile the updates, which takes a few seconds and makes them
+    two to three times faster. device: "auto" leaves the models where TensorFlow put them; "cpu", "cuda", ... moves
+    them there.
     """
 
     def __init__(
@@ -29,13 +30,14 @@ class TFGaussianPPOAgent(GaussianPPOAgent):
         *,
         obs_normalizer: ObservationStatistics | None = None,
         jit_compile: bool = True,
+        device: str = "auto",
     ) -> None:
         self.actor = self._actor = actor
         self.critic = self._critic = critic
         networks = {"actor": actor, "critic": critic}
         learner = TFLearner(
             networks, {"optimizer": optimizer}, trains={"optimizer": tuple(networks)},
-            compilation=Compilation.of(jit_compile),
+            compilation=Compilation.of(jit_compile), device=device,
         )  # fmt: skip
         super().__init__(
             learner, action_dim, hyperparams, obs_normalizer=obs_normalizer, reward_normalizer=reward_normalizer

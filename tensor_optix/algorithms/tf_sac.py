@@ -19,8 +19,8 @@ class TFSACAgent(SACAgent):
 
     The critics must have their weights (an Input layer, or one call on a batch). actor_optimizer, critic_optimizer:
     yours, of any class. alpha_optimizer: of any class; a fresh one with its settings trains the temperature's
-    logarithm. jit_compile: have XLA compile the updates, which takes a few seconds
-    and makes them two to three times faster.
+    logarithm. jit_compile: have XLA compile the updates, which takes a few seconds and makes them two to three times
+    faster. device: "auto" leaves the models where TensorFlow put them; "cpu", "cuda", ... moves them there.
     """
 
     LOG_STD_MIN: ClassVar[float] = LOG_STD_MIN
@@ -40,6 +40,7 @@ class TFSACAgent(SACAgent):
         obs_normalizer: ObservationStatistics | None = None,
         reward_normalizer: RewardStatistics | None = None,
         jit_compile: bool = True,
+        device: str = "auto",
     ) -> None:
         self.log_alpha = ScalarParameter(initial_log_alpha(hyperparams), dtype=critic1.dtype)
         self._actor, self._c1, self._c2 = actor, critic1, critic2
@@ -59,7 +60,7 @@ class TFSACAgent(SACAgent):
             "alpha_optimizer": ("log_alpha",),
         }
         learner = TFLearner(
-            networks, optimizers, trains=trains, compilation=Compilation.of(jit_compile)
+            networks, optimizers, trains=trains, compilation=Compilation.of(jit_compile), device=device
         )
         super().__init__(
             learner, action_dim, hyperparams, obs_normalizer=obs_normalizer, reward_normalizer=reward_normalizer

@@ -50,6 +50,8 @@ def network(design: NetworkDesign) -> nn.Sequential:
         layers += [_conv(conv, next(weights)), nn.ReLU()]
     if design.convs:
         layers.append(nn.Flatten())
+    if design.image_shape is not None:
+        layers = [ImageAndNumbers(nn.Sequential(*layers), design.image_shape, design.n_beside)]
     for dense in design.denses:
         layers += _dense(dense, next(weights))
     return nn.Sequential(*layers)
@@ -67,6 +69,17 @@ class Pixels(nn.Module):
         if self._axes == "HW":
             return scaled[:, None]
         return scaled.permute(0, 3, 1, 2).contiguous() if self._axes == "HWC" else scaled
+
+
+class ImageAndNumbers(nn.Module):
+    """Rows [image ‖ numbers] -> [features of the image ‖ numbers]."""
+
+    def __init__(self, features: nn.Module, image_shape: tuple[int, ...], n_numbers: int) -> None:
+        super().__init__()
+        self.features, self._shape, self._n = features, image_shape, n_numbers
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.features(x[:, : -self._n].reshape(-1, *self._shape)), x[:, -self._n :]], -1)
 
 
 def _conv(conv: Conv, weights: np.ndarray) -> nn.Conv2d:

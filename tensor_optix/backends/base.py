@@ -67,6 +67,10 @@ class Ops(Protocol):
         """Join along the last axis."""
         ...
 
+    def flat_rows(self, x: Tensor) -> Tensor:
+        """[B, ...] -> [B, D]; vectors stay as they are."""
+        ...
+
     def stop_gradient(self, x: Tensor) -> Tensor:
         """``x`` as a constant."""
         ...

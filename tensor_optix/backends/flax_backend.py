@@ -55,7 +55,7 @@ class FlaxLearner(Learner):
         compiled: bool = True,
     ) -> None:
         self._modules = Modules(networks)
-        self._is_compiled = compiled
+        self._transformations, self._trains, self._is_compiled = dict(optimizers), trains, compiled
         self._optimizers = {
             name: Optimized.of(transformation, self._modules, _networks_of(name, networks, optimizers, trains))
             for name, transformation in optimizers.items()
@@ -78,6 +78,18 @@ class FlaxLearner(Learner):
     def networks(self) -> dict[str, nnx.Module]:
         """The user's modules by name."""
         return self._modules.networks
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FlaxLearner:
+        """With modules of its own, which share what these share; they stand in ``memo`` for whoever holds these."""
+        networks = nnx.clone(self.networks)
+        memo.update((id(module), networks[name]) for name, module in self.networks.items())
+        copied = FlaxLearner(
+            networks, self._transformations, trains=self._trains, learning_rate=self._initial_rate,
+            compiled=self._is_compiled,
+        )  # fmt: skip
+        copied._ratio = self._ratio
+        copied.load_state_dict(self.state_dict())
+        return copied
 
     # -- forward ------------------------------------------------------------------------------------------------
 

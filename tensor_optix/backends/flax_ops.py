@@ -60,6 +60,9 @@ class FlaxOps:
     def concat_last(self, parts: Sequence[Any]) -> Any:
         return jnp.concatenate(list(parts), axis=-1)
 
+    def flat_rows(self, x: Any) -> Any:
+        return x.reshape(x.shape[0], -1)
+
     def stop_gradient(self, x: Any) -> Any:
         return jax.lax.stop_gradient(x)
 

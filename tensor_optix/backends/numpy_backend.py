@@ -61,6 +61,9 @@ class NumpyOps:
     def concat_last(self, parts: Sequence[Any]) -> Any:
         return np.concatenate(parts, axis=-1)
 
+    def flat_rows(self, x: Any) -> Any:
+        return x.reshape(len(x), -1)
+
     def stop_gradient(self, x: Any) -> Any:
         return x
 

@@ -20,6 +20,7 @@ from tensor_optix.backends.base import (
     summary,
 )
 from tensor_optix.backends.numpy_backend import HostMLP
+from tensor_optix.backends.tf_device import chosen_device, move, on_its_device
 from tensor_optix.backends.tf_host import host_mlp
 from tensor_optix.backends.tf_import import keras, tf
 from tensor_optix.backends.tf_layers import (
@@ -49,7 +50,8 @@ class TFLearner(Learner):
     layer gets its weights from the first batch that it sees.
     optimizers: by name. trains: optimizer -> the networks whose weights it changes (an optimizer of Keras does not
     know before it is built).
-    compilation: of the updates; acting and estimating are graphs.
+    compilation: of the updates; acting and estimating are graphs. device: "auto" leaves the weights where TensorFlow
+    put them, "cpu", "cuda", ... moves them there.
 
     In updates the networks compute in training mode, except target networks; everything else is inference. Dropout
     and other layers with a seed of their own draw from the generator given to ``run``; what draws without one
@@ -65,9 +67,11 @@ class TFLearner(Learner):
         *,
         trains: Mapping[str, Sequence[str]],
         compilation: Compilation = Compilation.XLA,
+        device: str = "auto",
     ) -> None:
         self.networks = dict(networks)
         self.optimizers = dict(optimizers)
+        self.device = chosen_device(device)
         self._trains = {name: tuple(trains[name]) for name in optimizers}
         _require_keras(self.networks, self.optimizers)
         for name, network in self.networks.items():
@@ -86,6 +90,7 @@ class TFLearner(Learner):
 
     # -- forward ------------------------------------------------------------------------------------------------
 
+    @on_its_device
     def forward(self, name: str, inputs: np.ndarray) -> np.ndarray:
         x = self._tensor(inputs)
         key = (name, tuple(x.shape[1:]), x.dtype)
@@ -121,6 +126,7 @@ class TFLearner(Learner):
         x = np.random.default_rng(0).standard_normal((3, *shape), dtype=np.float32)
         return np.allclose(host(x), self.forward(name, x), rtol=1e-4, atol=1e-5)
 
+    @on_its_device
     def evaluate(self, estimate: Estimate, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         tensors = self._tensors(data)
         key = (estimate, *((name, tuple(x.shape[1:]), x.dtype) for name, x in sorted(tensors.items())))
@@ -139,6 +145,7 @@ class TFLearner(Learner):
 
     # -- training -----------------------------------------------------------------------------------------------
 
+    @on_its_device
     def run(
         self,
         update: Update,
@@ -165,6 +172,12 @@ class TFLearner(Learner):
             )
         counted = {"n_updates": int(counts["made"]), "skipped_updates": int(counts["skipped"])}
         return {**program.means(counts), **counted}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TFLearner:
+        raise ConfigError(
+            "Keras models and optimizers cannot be copied in general, nor can an agent over them: make another one as "
+            "this one was made, and give it what this one knows with load_state_dict(agent.state_dict())"
+        )
 
     @property
     def n_traces(self) -> int:
@@ -200,6 +213,7 @@ class TFLearner(Learner):
         for state in states.values():
             state.assign([generator.integers(2**31), 0])
 
+    @on_its_device
     def loss_and_gradients(
         self, step: Step, data: Mapping[str, np.ndarray], scalars: Mapping[str, float]
     ) -> tuple[float, NetworkState]:
@@ -249,6 +263,7 @@ class TFLearner(Learner):
             "skipped_in_a_row": self._skipped_in_a_row,
         }
 
+    @on_its_device
     def load_state_dict(self, state: Mapping[str, Any], *, source: str = "the given state") -> None:
         self._require_weights()
         if wrong := differences(self._network_state(), state["networks"]):
@@ -297,11 +312,14 @@ class TFLearner(Learner):
 
     # -- building -----------------------------------------------------------------------------------------------
 
+    @on_its_device
     def _build_optimizers(self) -> None:
         """Once all weights exist: moments must, too, before the first trace."""
         if self._is_ready or not all(map(is_built, self.networks.values())):
             return
         self._dtype = _common_dtype(self.networks)
+        move((variable for network in self.networks.values() for variable in network.variables), self.device)
+        move((variable for optimizer in self.optimizers.values() for variable in optimizer.variables), self.device)
         weights: dict[int, dict[int, Any]] = {}
         for name, optimizer in self.optimizers.items():
             own = [variable for n in self._trains[name] for variable in trained_variables(self.networks[n])]

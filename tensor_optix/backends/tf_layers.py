@@ -34,6 +34,11 @@ class TargetCopy:
         self._originals = list(source.weights)
         self.weights = [_copy(variable) for variable in self._originals]
 
+    @property
+    def variables(self) -> list[Variable]:
+        """All that it has of its own."""
+        return self.weights
+
     def __call__(self, inputs: Any, training: bool = False) -> Any:
         values = [variable.value for variable in self.weights]
         with keras.StatelessScope(state_mapping=list(zip(self._originals, values, strict=True))):

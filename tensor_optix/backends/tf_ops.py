@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,6 +61,9 @@ class TFOps:
 
     def concat_last(self, parts: Sequence[Any]) -> Any:
         return tf.concat(list(parts), -1)
+
+    def flat_rows(self, x: Any) -> Any:
+        return tf.reshape(x, [-1, math.prod(x.shape[1:])])
 
     def stop_gradient(self, x: Any) -> Any:
         return tf.stop_gradient(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -79,11 +80,16 @@ class TorchOps:
     def concat_last(self, parts: Sequence[Any]) -> Any:
         return torch.cat(tuple(parts), -1)
 
+    def flat_rows(self, x: Any) -> Any:
+        return x.flatten(1)
+
     def stop_gradient(self, x: Any) -> Any:
         return x.detach()
 
 
 OPS = TorchOps()
+
+logger = logging.getLogger(__name__)
 
 _SHAPED_LIKE_THE_PARAMETER = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "sum")
 
@@ -114,6 +120,8 @@ class TorchLearner(Learner):
         self._require_trained()
         first = self.learning_rate
         self._rate_ratios = [float(group["lr"]) / first if first else 1.0 for group in self._groups]
+        self._rates_left = self._rates
+        self._has_refused_rate = False
 
     def _require_trained(self) -> None:
         trained = {parameter for group in self._groups for parameter in group["params"]}
@@ -217,16 +225,36 @@ class TorchLearner(Learner):
         return float(value.detach()), gradients
 
     @property
+    def _rates(self) -> list[float]:
+        return [float(group["lr"]) for group in self._groups]
+
+    @property
+    def scheduled(self) -> tuple[str, ...]:
+        """A scheduler marks the groups of its optimizer; ReduceLROnPlateau does not, but it changes what we left."""
+        is_marked = any("initial_lr" in group for group in self._groups)
+        return ("learning_rate",) if is_marked or self._rates != self._rates_left else ()
+
+    @property
     def learning_rate(self) -> float:
         return float(self._groups[0]["lr"])
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
+        """What a scheduler of the user's decides stays as it is; that is said once."""
+        if self.scheduled:
+            if not self._has_refused_rate:
+                self._has_refused_rate = True
+                logger.warning(
+                    "the optimizer follows a learning rate schedule of its own: learning_rate = %g is not applied to "
+                    "it (leave the scheduler out to have the learning rate set and tuned)", value,
+                )  # fmt: skip
+            return
         for group, ratio in zip(self._groups, self._rate_ratios, strict=True):
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(value * ratio)
             else:
                 group["lr"] = value * ratio
+        self._rates_left = self._rates
 
     # -- state --------------------------------------------------------------------------------------------------
 

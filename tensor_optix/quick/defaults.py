@@ -59,6 +59,13 @@ _IMAGE_DQN = Defaults(
     },
 )  # fmt: skip
 _SAC = Defaults((256, 256), "relu", 1, 64, hyperparams={"learning_starts": _OFF_POLICY_WARM_UP})
+_IMAGE_SAC = Defaults(
+    (256,), "relu", 1, 64,
+    hyperparams={
+        "learning_rate": 1e-4, "learning_starts": _OFF_POLICY_WARM_UP, "updates_per_step": 0.25, "batch_size": 128,
+        "replay_capacity": 50_000,
+    },
+)  # fmt: skip
 
 
 VALIDATION = {"val_episodes": 5, "val_share": 0.1}
@@ -95,7 +102,7 @@ def defaults_for(algorithm: str, *, is_image: bool, is_discrete: bool) -> Defaul
     if algorithm == "dqn":
         return _IMAGE_DQN if is_image else _DQN
     if algorithm == "sac":
-        return _SAC
+        return _IMAGE_SAC if is_image else _SAC
     if is_image:
         return _IMAGE_PPO
     return _PPO if is_discrete else _GAUSSIAN_PPO

@@ -68,5 +68,12 @@ def test_large_images_get_three_convolutions_and_small_ones_two():
 def test_images_that_do_not_work_are_refused_in_words():
     with pytest.raises(ConfigError, match="images of 4 x 9 pixels are too small"):
         networks_for("dqn", Body((4, 9, 3), True, (8,), "relu"), 2)
-    with pytest.raises(ConfigError, match="not images: use ppo"):
-        networks_for("sac", Body((84, 84, 3), True, (8,), "relu"), 2)
+
+
+def test_critics_of_images_see_one_row_of_pixels_and_the_action():
+    networks = networks_for("sac", Body((10, 10, 4), True, (64,), "relu"), 2)
+    critic = networks["critic1"]
+    assert (critic.input_shape, critic.image_shape, critic.n_beside) == ((402,), (10, 10, 4), 2)
+    assert critic.denses[0].n_inputs == 6 * 6 * 64 + 2
+    assert networks["actor"].input_shape == (10, 10, 4)
+    assert networks["actor"].denses[-1].n_outputs == 4

@@ -1,10 +1,12 @@
 """One design gives the same network on every backend."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from tensor_optix.algorithms.designs import AgentDesign, Body, NetworkDesign, networks_for
 from tensor_optix.algorithms.spaces import DQN_SPACE, PPO_SPACE, SAC_SPACE
+from tensor_optix.core.types import EpisodeData
 from tensor_optix.quick.backends import LIBRARIES, is_installed, networks_module
 
 SPACES = {"ppo": PPO_SPACE, "gaussian_ppo": PPO_SPACE, "dqn": DQN_SPACE, "sac": SAC_SPACE}
@@ -53,6 +55,25 @@ def test_images_are_scaled_and_read_in_any_layout(backend, shape):
     half = outputs(backend, design, white / 2)
     np.testing.assert_allclose(half, lit / 2, rtol=1e-4)  # ReLU without biases is homogeneous
     assert 1e-3 < np.abs(lit).max() < 100
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_sac_acts_on_images_and_learns_from_them(backend):
+    """Its critics see the pixels as the actor does, and the action."""
+    shape, box = (8, 9, 3), gym.spaces.Box(-1, 1, (2,))
+    params = {**SAC_SPACE.defaults, "batch_size": 4, "learning_starts": 0, "updates_per_step": 0.25}
+    designs = networks_for("sac", Body(shape, True, (16,), "relu", {"critic1": 1, "critic2": 2, "actor": 3}), 2)
+    agent = networks_module(backend).agent_of(AgentDesign("sac", designs, 2, params))
+    agent.check_spaces(gym.spaces.Box(0, 255, shape, np.uint8), box)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (8, *shape), dtype=np.uint8)
+    actions, extras = agent.act_batch(images, rng=rng)
+    assert actions.shape == (8, 2)
+    window = EpisodeData(images, actions, [1.0] * 8, [False] * 8, [False] * 7 + [True], [{}] * 8, 0, extras=extras,
+                         final_observations={7: images[0]})  # fmt: skip
+    found = agent.learn(window)
+    assert found["n_updates"] == 1
+    assert found["actor_optimizer_grad_norm"] > 0
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -1,4 +1,4 @@
-"""The JAX learner against plain optax, its loss and gradients against NumPy, and 200 updates against PyTorch."""
+"""The JAX learner against plain optax: what it changes, what it leaves alone, and what it never compiles twice."""
 
 import os
 
@@ -15,7 +15,7 @@ from tensor_optix.algorithms.losses import ppo_estimates, ppo_loss  # noqa: E402
 from tensor_optix.backends.base import EpochStop, Step, Update  # noqa: E402
 from tensor_optix.backends.flax_backend import FlaxLearner, padded_rows  # noqa: E402
 from tensor_optix.backends.flax_ops import FlaxOps  # noqa: E402
-from tensor_optix.backends.numpy_backend import HostMLP, NumpyOps  # noqa: E402
+from tensor_optix.backends.numpy_backend import HostMLP  # noqa: E402
 from tensor_optix.core.state import join_state, split_state  # noqa: E402
 from tensor_optix.core.trajectory_buffer import minibatch_rows  # noqa: E402
 from tensor_optix.errors import ArchitectureMismatch, ConfigError, NonFiniteError  # noqa: E402
@@ -101,7 +101,8 @@ OPTIMIZERS = {
 
 
 def learner(build=actor_critic, optimizer="adam"):
-    return FlaxLearner(build(), {"optimizer": OPTIMIZERS[optimizer]()})
+    """Compiled with Adam only: the operations are the same, and each other program would take seconds to compile."""
+    return FlaxLearner(build(), {"optimizer": OPTIMIZERS[optimizer]()}, compiled=optimizer == "adam")
 
 
 def window(n_rows=96):
@@ -154,7 +155,6 @@ def reference_run(networks, transformation):
     def loss(params, batch):
         return ppo_loss(FlaxOps(), nnx.merge(graph, params, rest), batch, SCALARS)[0]
 
-    @jax.jit
     def step(params, state, batch):
         gradient = nnx.to_pure_dict(jax.grad(loss)(params, batch))
         clipped, _ = optax.clip_by_global_norm(0.5).update(gradient, optax.EmptyState())
@@ -188,13 +188,13 @@ def test_the_users_own_modules_hold_the_new_weights():
     networks = actor_critic()
     kernel = networks["actor"].layers[0].kernel
     before = np.array(kernel.get_value())
-    run(FlaxLearner(networks, {"optimizer": optax.adam(1e-3)}))
+    run(FlaxLearner(networks, {"optimizer": optax.adam(1e-3)}, compiled=False))
     assert networks["actor"].layers[0].kernel is kernel
     assert not np.array_equal(before, kernel.get_value())
 
 
 def test_weights_that_the_user_sets_are_used():
-    made, other = learner(), FlaxLearner({"actor": mlp(2, 5), "critic": mlp(1, 6)}, {"optimizer": optax.adam(1e-3)})
+    made, other = learner(), learner(lambda: {"actor": mlp(2, 5), "critic": mlp(1, 6)})
     run(made)
     run(other)
     nnx.update(other.networks["actor"], nnx.state(made.networks["actor"]))
@@ -343,16 +343,18 @@ def test_the_learning_rate_is_read_from_the_transformation(transformation, rate)
     assert made.learning_rate == pytest.approx(rate, rel=1e-6)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "chain", "injected"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "chain", "injected"])
 def test_a_learning_rate_that_is_set_is_as_if_built_with_it(optimizer):
     def build(rate):
         return {
-            "adam": optax.adam, "adamw": optax.adamw, "sgd": lambda r: optax.sgd(r, momentum=0.9),
+            "adam": optax.adam, "sgd": lambda r: optax.sgd(r, momentum=0.9),
             "chain": lambda r: optax.chain(optax.clip(0.1), optax.rmsprop(r)),
             "injected": optax.inject_hyperparams(optax.adam),
         }[optimizer](rate)  # fmt: skip
 
-    made, reference = (FlaxLearner(actor_critic(), {"optimizer": build(rate)}) for rate in (1e-3, 4e-3))
+    made, reference = (
+        FlaxLearner(actor_critic(), {"optimizer": build(rate)}, compiled=False) for rate in (1e-3, 4e-3)
+    )
     made.learning_rate = 1e-8
     made.learning_rate = 4e-3
     assert made.learning_rate == pytest.approx(4e-3)
@@ -368,8 +370,8 @@ def test_a_rate_that_nobody_tells_is_asked_for():
     opaque = optax.GradientTransformation(lambda params: optax.EmptyState(), update)
     with pytest.raises(ConfigError, match="optimizer does not tell its learning rate"):
         FlaxLearner(actor_critic(), {"optimizer": opaque})
-    made = FlaxLearner(actor_critic(), {"optimizer": opaque}, learning_rate=0.01)
-    reference = FlaxLearner(actor_critic(), {"optimizer": optax.sgd(0.02)})
+    made = FlaxLearner(actor_critic(), {"optimizer": opaque}, learning_rate=0.01, compiled=False)
+    reference = FlaxLearner(actor_critic(), {"optimizer": optax.sgd(0.02)}, compiled=False)
     made.learning_rate = 0.02
     run(made)
     run(reference)
@@ -379,9 +381,10 @@ def test_a_rate_that_nobody_tells_is_asked_for():
 # -- skipped updates --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd", "schedule"])
-@pytest.mark.parametrize("build", [actor_critic, with_norms])
-@pytest.mark.parametrize("kind", [1, 2], ids=["gradient", "loss"])
+@pytest.mark.parametrize(
+    ("optimizer", "build", "kind"),
+    [("adam", with_norms, 1), ("adam", with_norms, 2), ("schedule", actor_critic, 1), ("sgd", actor_critic, 2)],
+)
 def test_a_skipped_update_leaves_weights_statistics_and_moments_bit_for_bit(optimizer, build, kind):
     made = learner(build, optimizer)
     run(made, POISONED, poison=0.0)
@@ -542,104 +545,6 @@ def test_few_shapes_are_compiled_for_batches_of_any_size():
     assert {n: padded_rows(n) for n in sizes} == sizes
 
 
-# -- parity -----------------------------------------------------------------------------------------------------------
-
-
-def numpy_networks(state):
-    def network(layers):
-        def forward(x):
-            for index in ("0", "2"):
-                x = x @ layers[f"layers.{index}.kernel"] + layers[f"layers.{index}.bias"]
-                x = np.tanh(x) if index != "2" else x
-            return x
-
-        return forward
-
-    return {name: network(layers) for name, layers in state.items()}
-
-
-def test_numpy_and_jax_agree_on_loss_and_gradient():
-    made, data = learner(), {name: column[:24] for name, column in window().items()}
-    state = {
-        name: {key: array.astype(np.float64) for key, array in layers.items()}
-        for name, layers in made.state_dict()["networks"].items()
-    }
-
-    def numpy_loss():
-        return float(ppo_loss(NumpyOps(), numpy_networks(state), data, SCALARS)[0])
-
-    loss, gradients = made.loss_and_gradients(UPDATE.steps[0], data, SCALARS)
-    assert loss == pytest.approx(numpy_loss(), abs=1e-5)
-    rng = np.random.default_rng(0)
-    for name, layers in state.items():
-        for key, array in layers.items():
-            for index in rng.integers(0, array.size, 6):
-                flat, value = array.reshape(-1), array.reshape(-1)[index]
-                flat[index] = value + 1e-5
-                above = numpy_loss()
-                flat[index] = value - 1e-5
-                slope = (above - numpy_loss()) / 2e-5
-                flat[index] = value
-                assert gradients[name][key].reshape(-1)[index] == pytest.approx(slope, abs=1e-5)
-
-
-def test_two_hundred_updates_end_where_plain_torch_ends():
-    torch = pytest.importorskip("torch")
-    from tensor_optix.backends.torch_backend import TorchOps
-
-    made = FlaxLearner(actor_critic(), {"optimizer": optax.sgd(1e-2)})
-    start = made.state_dict()["networks"]
-    networks = {}
-    for name, layers in start.items():
-        linears = []
-        for index in (0, 2):
-            kernel = torch.tensor(layers[f"layers.{index}.kernel"])
-            linear = torch.nn.Linear(*kernel.shape)
-            linear.weight.data, linear.bias.data = kernel.T.contiguous(), torch.tensor(layers[f"layers.{index}.bias"])
-            linears.append(linear)
-        networks[name] = torch.nn.Sequential(linears[0], torch.nn.Tanh(), linears[1])
-    parameters = [p for module in networks.values() for p in module.parameters()]
-    optimizer = torch.optim.SGD(parameters, lr=1e-2)
-    data = {name: torch.from_numpy(column) for name, column in window().items()}
-    rows = shuffled(67)
-    for chosen in rows.reshape(-1, 32)[:201]:
-        loss, _ = ppo_loss(TorchOps(), networks, {name: x[chosen] for name, x in data.items()}, SCALARS)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 0.5)
-        optimizer.step()
-    made.run(UPDATE, window(), rows, SCALARS, max_grad_norm=0.5, rng=np.random.default_rng(0))
-    for name, layers in made.state_dict()["networks"].items():
-        for index in (0, 2):
-            theirs = networks[name][index]
-            np.testing.assert_allclose(layers[f"layers.{index}.kernel"].T, theirs.weight.detach(), atol=1e-4)
-            np.testing.assert_allclose(layers[f"layers.{index}.bias"], theirs.bias.detach(), atol=1e-4)
-            assert np.abs(layers[f"layers.{index}.kernel"] - start[name][f"layers.{index}.kernel"]).max() > 1e-3
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("exp", 1), ("tanh", 1), ("softplus", 1), ("abs", 1), ("square", 1), ("mean", 1), ("sum_last", 1),
-        ("log_softmax", 1), ("stop_gradient", 1), ("minimum", 2), ("maximum", 2),
-    ],
-)  # fmt: skip
-def test_operations_agree_with_numpy(name, arguments):
-    inputs = [np.random.default_rng(i).standard_normal((3, 4)).astype(np.float32) for i in range(arguments)]
-    expected = getattr(NumpyOps(), name)(*inputs)
-    np.testing.assert_allclose(getattr(FlaxOps(), name)(*map(jnp.asarray, inputs)), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_operations_with_other_arguments_agree_with_numpy():
-    x, index = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32), np.array([2, 0, 3])
-    for ops, a, i in ((NumpyOps(), x, index), (FlaxOps(), jnp.asarray(x), jnp.asarray(index))):
-        np.testing.assert_allclose(ops.clip(a, -0.5, 0.5), np.clip(x, -0.5, 0.5))
-        np.testing.assert_allclose(ops.where(a > 0, a, 0.0), np.maximum(x, 0.0))
-        np.testing.assert_allclose(ops.take_last(a, i), x[[0, 1, 2], index])
-        np.testing.assert_allclose(ops.squeeze_last(a[:, :1]), x[:, 0])
-        np.testing.assert_allclose(ops.concat_last([a, a]), np.concatenate([x, x], -1))
-
-
 # -- state ------------------------------------------------------------------------------------------------------------
 
 
@@ -649,14 +554,14 @@ def through_files(state):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("build", [actor_critic, with_norms])
-def test_saved_and_loaded_the_run_goes_on_identically(build, optimizer):
+def test_saved_and_loaded_the_run_goes_on_identically(optimizer):
+    build = with_norms if optimizer == "adam" else actor_critic
     made, other = learner(build, optimizer), learner(build, optimizer)
     made.learning_rate = other.learning_rate = 2e-3
-    run(other, seed=9)
-    run(made)
+    run(other, seed=9, n_epochs=1)
+    run(made, n_epochs=1)
     other.load_state_dict(through_files(made.state_dict()))
-    assert run(made, seed=1) == run(other, seed=1)
+    assert run(made, seed=1, n_epochs=1) == run(other, seed=1, n_epochs=1)
     assert bits(made) == bits(other)
 
 

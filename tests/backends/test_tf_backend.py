@@ -10,7 +10,7 @@ pytest.importorskip("tensorflow")
 
 from tensor_optix.algorithms.losses import ppo_estimates, ppo_loss
 from tensor_optix.backends.base import EpochStop, Step, Update
-from tensor_optix.backends.numpy_backend import HostMLP, NumpyOps
+from tensor_optix.backends.numpy_backend import HostMLP
 from tensor_optix.backends.tf_backend import Compilation, TFLearner, TFOps
 from tensor_optix.backends.tf_import import keras, tf
 from tensor_optix.backends.tf_layers import ScalarParameter, TargetCopy, named_weights
@@ -532,108 +532,6 @@ def test_anything_else_acts_through_one_compiled_call(model):
         x = np.ones((n, 4), np.float32)
         np.testing.assert_allclose(act(x), model(x, training=False).numpy(), rtol=1e-5, atol=1e-6)
     assert len(learner._forwards) == 1
-
-
-# -- parity ----------------------------------------------------------------------------------------------------------
-
-
-def numpy_networks(state):
-    def network(arrays):
-        def forward(x):
-            for layer in ("dense", "dense_1", "dense_2"):
-                x = x @ arrays[f"{layer}.kernel"] + arrays[f"{layer}.bias"]
-                x = np.tanh(x) if layer != "dense_2" else x
-            return x
-
-        return forward
-
-    return {name: network(arrays) for name, arrays in state.items()}
-
-
-def test_numpy_and_tensorflow_agree_on_loss_and_gradient():
-    learner = ppo_learner()
-    data = window(24)
-    state = {
-        name: {key: array.astype(np.float64) for key, array in arrays.items()}
-        for name, arrays in learner.state_dict()["networks"].items()
-    }
-
-    def numpy_loss():
-        return float(ppo_loss(NumpyOps(), numpy_networks(state), data, SCALARS)[0])
-
-    loss, gradients = learner.loss_and_gradients(PPO.steps[0], data, SCALARS)
-    assert loss == pytest.approx(numpy_loss(), abs=1e-5)
-    rng = np.random.default_rng(0)
-    for name, arrays in state.items():
-        for key, array in arrays.items():
-            for index in rng.integers(0, array.size, 6):
-                flat, value = array.reshape(-1), array.reshape(-1)[index]
-                flat[index] = value + 1e-5
-                above = numpy_loss()
-                flat[index] = value - 1e-5
-                slope = (above - numpy_loss()) / 2e-5
-                flat[index] = value
-                assert gradients[name][key].reshape(-1)[index] == pytest.approx(slope, abs=1e-5)
-
-
-def test_two_hundred_updates_by_sgd_end_where_torch_ends():
-    torch = pytest.importorskip("torch")
-    from tensor_optix.backends.torch_backend import TorchOps
-
-    networks = actor_critic()
-    learner = ppo_learner(networks, keras.optimizers.SGD(0.05), compilation=XLA)
-
-    def module(network):
-        modules = []
-        for layer in network.layers:
-            linear = torch.nn.Linear(*layer.kernel.shape)
-            linear.weight.data, linear.bias.data = (torch.tensor(a.T.copy()) for a in layer.get_weights())
-            modules += [linear, torch.nn.Tanh()]
-        return torch.nn.Sequential(*modules[:-1])
-
-    modules = {name: module(network) for name, network in networks.items()}
-    parameters = [p for m in modules.values() for p in m.parameters()]
-    data = {name: torch.from_numpy(column) for name, column in window().items()}
-    rows = minibatch_rows(96, 24, 50, np.random.default_rng(0))
-    optimizer = torch.optim.SGD(parameters, lr=0.05)
-    for batch_rows in rows.reshape(-1, 24):
-        loss, _ = ppo_loss(TorchOps(), modules, {name: x[batch_rows] for name, x in data.items()}, SCALARS)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 0.5)
-        optimizer.step()
-    found = learner.run(PPO, window(), rows, SCALARS, max_grad_norm=0.5, rng=np.random.default_rng(0))
-    assert found["n_updates"] == 200
-    for name, network in networks.items():
-        linears = [m for m in modules[name] if isinstance(m, torch.nn.Linear)]
-        for layer, linear in zip(network.layers, linears, strict=True):
-            kernel, bias = layer.get_weights()
-            np.testing.assert_allclose(kernel, linear.weight.detach().numpy().T, atol=1e-4)
-            np.testing.assert_allclose(bias, linear.bias.detach().numpy(), atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("exp", 1), ("tanh", 1), ("softplus", 1), ("abs", 1), ("square", 1), ("mean", 1), ("sum_last", 1),
-        ("log_softmax", 1), ("stop_gradient", 1), ("minimum", 2), ("maximum", 2),
-    ],
-)  # fmt: skip
-def test_operations_agree_with_numpy(name, arguments):
-    inputs = [np.random.default_rng(i).standard_normal((3, 4)) for i in range(arguments)]
-    expected = getattr(NumpyOps(), name)(*inputs)
-    np.testing.assert_allclose(getattr(TFOps(), name)(*map(tf.constant, inputs)), expected, rtol=1e-12)
-
-
-def test_operations_with_other_arguments_agree_with_numpy():
-    x, index = np.random.default_rng(0).standard_normal((3, 4)), np.array([2, 0, 3])
-    for ops, a, i in ((NumpyOps(), x, index), (TFOps(), tf.constant(x), tf.constant(index))):
-        np.testing.assert_allclose(ops.clip(a, -0.5, 0.5), np.clip(x, -0.5, 0.5))
-        np.testing.assert_allclose(ops.where(a > 0, a, 0.0), np.maximum(x, 0.0))
-        np.testing.assert_allclose(ops.take_last(a, i), x[[0, 1, 2], index])
-        assert np.asarray(ops.argmax_last(a)).tolist() == x.argmax(-1).tolist()
-        np.testing.assert_allclose(ops.squeeze_last(a[:, :1]), x[:, 0])
-        np.testing.assert_allclose(ops.concat_last([a, a]), np.concatenate([x, x], -1))
 
 
 # -- state -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 from tensor_optix.algorithms.losses import ppo_loss  # noqa: E402
 from tensor_optix.backends import torch_steps  # noqa: E402
 from tensor_optix.backends.base import Step, Update  # noqa: E402
-from tensor_optix.backends.numpy_backend import HostMLP, NumpyOps  # noqa: E402
+from tensor_optix.backends.numpy_backend import HostMLP  # noqa: E402
 from tensor_optix.backends.torch_backend import TorchLearner, TorchOps  # noqa: E402
 from tensor_optix.core.trajectory_buffer import minibatch_rows  # noqa: E402
 from tensor_optix.errors import ArchitectureMismatch, ConfigError  # noqa: E402
@@ -324,72 +324,6 @@ def test_rebound_parameters_are_noticed_when_asked_again():
     networks["actor"].load_state_dict(mlp(2, seed=5).state_dict(), assign=True)
     x = np.ones((1, 4), np.float32)
     np.testing.assert_allclose(learner.acting_forward("actor")(x), learner.forward("actor", x), rtol=1e-5)
-
-
-# -- parity ----------------------------------------------------------------------------------------------------------
-
-
-def numpy_networks(state):
-    def network(layers):
-        def forward(x):
-            for index in ("0", "2", "4"):
-                x = x @ layers[f"{index}.weight"].T + layers[f"{index}.bias"]
-                x = np.tanh(x) if index != "4" else x
-            return x
-
-        return forward
-
-    return {name: network(layers) for name, layers in state.items()}
-
-
-def test_numpy_and_torch_agree_on_loss_and_gradient():
-    networks = actor_critic()
-    learner = learner_of(networks, adam(networks))
-    data = window(24)
-    state = {
-        name: {key: array.astype(np.float64) for key, array in layers.items()}
-        for name, layers in learner.state_dict()["networks"].items()
-    }
-
-    def numpy_loss():
-        return float(ppo_loss(NumpyOps(), numpy_networks(state), data, SCALARS)[0])
-
-    loss, gradients = learner.loss_and_gradients(ppo_update().steps[0], data, SCALARS)
-    assert loss == pytest.approx(numpy_loss(), abs=1e-5)
-    rng = np.random.default_rng(0)
-    for name, layers in state.items():
-        for key, array in layers.items():
-            for index in rng.integers(0, array.size, 6):
-                flat, value = array.reshape(-1), array.reshape(-1)[index]
-                flat[index] = value + 1e-5
-                above = numpy_loss()
-                flat[index] = value - 1e-5
-                slope = (above - numpy_loss()) / 2e-5
-                flat[index] = value
-                assert gradients[name][key].reshape(-1)[index] == pytest.approx(slope, abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("exp", 1), ("tanh", 1), ("softplus", 1), ("abs", 1), ("square", 1), ("mean", 1), ("sum_last", 1),
-        ("log_softmax", 1), ("argmax_last", 1), ("stop_gradient", 1), ("minimum", 2), ("maximum", 2),
-    ],
-)  # fmt: skip
-def test_operations_agree_with_numpy(name, arguments):
-    inputs = [np.random.default_rng(i).standard_normal((3, 4)) for i in range(arguments)]
-    expected = getattr(NumpyOps(), name)(*inputs)
-    np.testing.assert_allclose(getattr(TorchOps(), name)(*map(torch.from_numpy, inputs)), expected, rtol=1e-12)
-
-
-def test_operations_with_other_arguments_agree_with_numpy():
-    x, index = np.random.default_rng(0).standard_normal((3, 4)), np.array([2, 0, 3])
-    for ops, a, i in ((NumpyOps(), x, index), (TorchOps(), torch.from_numpy(x), torch.from_numpy(index))):
-        np.testing.assert_allclose(ops.clip(a, -0.5, 0.5), np.clip(x, -0.5, 0.5))
-        np.testing.assert_allclose(ops.where(a > 0, a, 0.0), np.maximum(x, 0.0))
-        np.testing.assert_allclose(ops.take_last(a, i), x[[0, 1, 2], index])
-        np.testing.assert_allclose(ops.squeeze_last(a[:, :1]), x[:, 0])
-        np.testing.assert_allclose(ops.concat_last([a, a]), np.concatenate([x, x], -1))
 
 
 # -- state -----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ class TFAgent(A2CAgent):
     """``model`` maps observations [N, ...] to logits [N, A]; one step of ``optimizer`` a window.
 
     compute_loss_fn: a loss of your own; its targets are the scaled advantages. It is called with every window, as
-    Python, so that it may do what it likes with the window.
+    Python, so that it may do what it likes with the window. device: "auto" leaves the model where TensorFlow put it;
+    "cpu", "cuda", ... moves it there.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class TFAgent(A2CAgent):
         *,
         obs_normalizer: ObservationStatistics | None = None,
         reward_normalizer: RewardStatistics | None = None,
+        device: str = "auto",
     ) -> None:
         self.model, self.optimizer = model, optimizer
         learner = TFLearner(
             {"model": model}, {"optimizer": optimizer}, trains={"optimizer": ("model",)},
             compilation=Compilation.GRAPH if compute_loss_fn is None else Compilation.NONE,
+            device=device,
         )  # fmt: skip
         own = None if compute_loss_fn is None else partial(_own_loss, compute_loss_fn, model)
         super().__init__(
