@@ -20,7 +20,7 @@ from tensor_optix.algorithms.flax_ppo_continuous import FlaxGaussianPPOAgent  # 
 from tensor_optix.algorithms.flax_sac import FlaxSACAgent  # noqa: E402
 from tensor_optix.core.evaluators import ReturnEvaluator  # noqa: E402
 from tensor_optix.core.rng import RandomStreams  # noqa: E402
-from tensor_optix.core.state import join_state, split_state  # noqa: E402
+from tensor_optix.core.state import split_state  # noqa: E402
 from tensor_optix.core.types import EpisodeData, HyperparamSet  # noqa: E402
 from tensor_optix.errors import ArchitectureMismatch, ConfigError  # noqa: E402
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline  # noqa: E402
@@ -61,9 +61,6 @@ def reinforce(seed=0, **params):
     return FlaxAgent(mlp(3, 3, seed), optax.adam(2e-2), {"gamma": 0.5, **params})
 
 
-DISCRETE = {"ppo": ppo, "dqn": dqn, "a2c": reinforce}
-CONTINUOUS = {"gaussian_ppo": gaussian_ppo, "sac": sac}
-MAKERS = {**DISCRETE, **CONTINUOUS}
 TARGETS = np.array([-0.6, 0.1, 0.7], np.float32)
 
 
@@ -99,14 +96,6 @@ def arrays_of(agent):
 # -- learning --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "n_windows"), [("ppo", 15), ("dqn", 25), ("a2c", 60)])
-def test_it_learns_to_name_the_state_that_it_sees(name, n_windows):
-    agent = seeded(DISCRETE[name]())
-    diagnostics = learn(agent, n_windows)
-    assert [agent.act(row, deterministic=True) for row in np.eye(3)] == [0, 1, 2]
-    assert all(np.isfinite(v) for one in diagnostics for v in one.values() if not isinstance(v, str))
-
-
 def test_ppo_balances_the_pole():
     agent = seeded(FlaxPPOAgent(mlp(4, 2), mlp(4, 1, 1), optax.adam(1e-3), {"minibatch_size": 128}))
     pipeline = BatchPipeline(lambda: gym.make("CartPole-v1"), agent, 2048)
@@ -119,14 +108,6 @@ def test_ppo_balances_the_pole():
     pipeline.teardown()
     assert returns[0] < 50
     assert returns[-1] > 150
-
-
-@pytest.mark.parametrize(("name", "n_windows"), [("gaussian_ppo", 40), ("sac", 25)])
-def test_it_learns_the_number_that_belongs_to_each_state(name, n_windows):
-    agent = seeded(CONTINUOUS[name]())
-    learn(agent, n_windows, continuous=True)
-    best = np.array([agent.act(row, deterministic=True)[0] for row in np.eye(3)])
-    np.testing.assert_allclose(best, TARGETS, atol=0.15)
 
 
 def test_the_temperature_of_sac_falls_with_its_entropy_above_the_target():
@@ -154,29 +135,13 @@ def test_ppo_stops_its_epochs_at_the_divergence_it_is_given():
 # -- state -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", MAKERS)
-def test_saved_and_loaded_it_goes_on_identically(name):
-    continuous = name in CONTINUOUS
-    original, restored = seeded(MAKERS[name]()), seeded(MAKERS[name](seed=3), seed=7)
-    learn(original, 2, continuous=continuous)
-    original.set_hyperparams(HyperparamSet({"learning_rate": 1e-3}))
-    json, arrays = split_state(original.state_dict())
-    restored.load_state_dict(join_state(json, arrays))
-    assert learn(original, 2, continuous=continuous, seed=5) == learn(restored, 2, continuous=continuous, seed=5)
-    for agent in (original, restored):
-        agent.perturb_weights(0.1)
-    assert arrays_of(original) == arrays_of(restored)
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_one_seed_gives_bit_identical_learning(name):
+def test_one_seed_gives_bit_identical_learning():
     states = []
     for seed in (1, 1, 2):
-        agent = seeded(MAKERS[name](), seed)
-        learn(agent, 2, continuous=name in CONTINUOUS)
+        agent = seeded(sac(), seed)
+        learn(agent, 2, continuous=True)
         states.append(arrays_of(agent))
-    assert states[0] == states[1]
-    assert states[0] != states[2] or name == "a2c"  # which draws nothing of its own
+    assert states[0] == states[1] != states[2]
 
 
 def test_weights_come_back_from_disk_and_their_mean_too(tmp_path):
@@ -215,12 +180,6 @@ def test_the_users_learning_rate_wins_over_the_optimizers():
     assert ppo().get_hyperparams().params["learning_rate"] == pytest.approx(3e-3)
     given = ppo(learning_rate=1e-4)
     assert given._learner.learning_rate == pytest.approx(1e-4)
-
-
-def test_a_schedule_of_the_users_makes_the_learning_rate_untunable():
-    agent = FlaxPPOAgent(mlp(3, 3), mlp(3, 1), optax.adam(optax.linear_schedule(1e-3, 0.0, 100)), {})
-    assert not agent.param_space["learning_rate"].tunable
-    assert ppo().param_space["learning_rate"].tunable
 
 
 def test_the_target_network_follows_without_being_trained():

@@ -41,12 +41,6 @@ def ppo(seed=0, *, jit_compile=False, **params):
     return TFPPOAgent(actor, critic, adam(), HyperparamSet(params), jit_compile=jit_compile)
 
 
-def gaussian_ppo(seed=0, *, jit_compile=False, **params):
-    params = {"gamma": 0.5, "n_epochs": 4, "entropy_coef": 0.0, **params}
-    actor, critic = mlp(N_STATES, 2, seed), mlp(N_STATES, 1, seed + 1)
-    return TFGaussianPPOAgent(actor, critic, adam(), 1, HyperparamSet(params), jit_compile=jit_compile)
-
-
 def dqn(seed=0, *, jit_compile=False, **params):
     params = {"gamma": 0.5, "epsilon": 0.3, "target_update_freq": 20, "batch_size": 32, "updates_per_step": 0.25,
               "per_alpha": 0.5, "n_step": 2, **params}  # fmt: skip
@@ -67,7 +61,6 @@ def reinforce(seed=0, *, jit_compile=False, **params):
     return TFAgent(mlp(N_STATES, N_STATES, seed), adam(3e-2), HyperparamSet(params))
 
 
-DISCRETE, CONTINUOUS = [ppo, dqn, reinforce], [gaussian_ppo, sac]
 TARGETS = np.array([-0.6, 0.0, 0.6])
 
 
@@ -92,28 +85,6 @@ def one_step_window(agent, rng, n_rows=128):
     )  # fmt: skip
 
 
-# -- learning --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("make", DISCRETE)
-def test_it_learns_which_action_each_state_wants(make):
-    agent, rng = seeded(make), np.random.default_rng(0)
-    for _ in range(30 if make is reinforce else 15):
-        agent.learn(one_step_window(agent, rng))
-    assert [agent.act(row, deterministic=True) for row in np.eye(N_STATES)] == [0, 1, 2]
-    if make is ppo:
-        assert agent._learner.n_traces == 1
-
-
-@pytest.mark.parametrize("make", CONTINUOUS)
-def test_it_learns_where_each_state_wants_the_action(make):
-    agent, rng = seeded(make), np.random.default_rng(0)
-    for _ in range(15):
-        agent.learn(one_step_window(agent, rng))
-    found = [agent.act(row, deterministic=True)[0] for row in np.eye(N_STATES)]
-    np.testing.assert_allclose(found, TARGETS, atol=0.25)
-
-
 # -- going on --------------------------------------------------------------------------------------------------------
 
 
@@ -122,13 +93,11 @@ def flat(state):
     return json, {name: (array.dtype, array.shape, array.tobytes()) for name, array in arrays.items()}
 
 
-@pytest.mark.parametrize("make", [*DISCRETE, *CONTINUOUS])
-def test_saved_and_loaded_the_agent_goes_on_bit_for_bit(make):
-    jit_compile = make is ppo
-    agent, rng = seeded(make, jit_compile=jit_compile), np.random.default_rng(0)
+def test_saved_and_loaded_the_agent_goes_on_bit_for_bit_under_xla():
+    agent, rng = seeded(ppo, jit_compile=True), np.random.default_rng(0)
     for _ in range(2):
         agent.learn(one_step_window(agent, rng))
-    other = seeded(make, seed=5, jit_compile=jit_compile)
+    other = seeded(ppo, seed=5, jit_compile=True)
     other.load_state_dict(join_state(*split_state(agent.state_dict())))
     results = []
     for one in (agent, other):
@@ -173,14 +142,6 @@ def test_the_first_ratio_is_one():
     diagnostics = agent.learn(one_step_window(agent, np.random.default_rng(0)))
     assert diagnostics["approx_kl"] == pytest.approx(0.0, abs=1e-6)
     assert diagnostics["clip_fraction"] == 0.0
-
-
-def test_a_learning_rate_under_a_schedule_of_the_users_is_not_tuned():
-    schedule = keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.5)
-    agent = TFPPOAgent(mlp(3, 3, 0), mlp(3, 1, 1), keras.optimizers.Adam(schedule), HyperparamSet({}))
-    assert not agent.param_space["learning_rate"].tunable
-    assert agent.param_space["clip_ratio"].tunable
-    assert seeded(ppo).param_space["learning_rate"].tunable
 
 
 def test_a_network_without_weights_cannot_have_a_target_yet():
