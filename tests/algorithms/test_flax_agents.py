@@ -57,10 +57,6 @@ def sac(seed=0, **params):
     )  # fmt: skip
 
 
-def reinforce(seed=0, **params):
-    return FlaxAgent(mlp(3, 3, seed), optax.adam(2e-2), {"gamma": 0.5, **params})
-
-
 TARGETS = np.array([-0.6, 0.1, 0.7], np.float32)
 
 
@@ -174,6 +170,22 @@ def test_the_users_models_are_the_ones_that_learn():
     assert not np.array_equal(before, model.layers[0].kernel[...])
     probabilities = agent.action_probs(np.eye(3)[1])
     np.testing.assert_allclose(probabilities, jax.nn.softmax(model(jnp.eye(3)[1:2]))[0], rtol=1e-4)
+
+
+class Trading(FlaxPPOAgent):
+    """As users extend an agent: more diagnostics around the whole update."""
+
+    def learn(self, episode_data):
+        diagnostics = super().learn(episode_data)
+        shares = nnx.softmax(self._actor(jnp.asarray(episode_data.observations[:64], jnp.float32))).mean(axis=0)
+        return {**diagnostics, "p_flat": float(shares[0]), "p_long": float(shares[1]), "p_short": float(shares[2])}
+
+
+def test_a_subclass_that_overrides_learn_works():
+    agent = seeded(Trading(mlp(3, 3), mlp(3, 1, 9), optax.adam(3e-3), {"gamma": 0.5, "entropy_coef": 0.0}))
+    diagnostics = learn(agent, 1)[0]
+    assert sum(diagnostics[name] for name in ("p_flat", "p_long", "p_short")) == pytest.approx(1.0, abs=1e-5)
+    assert diagnostics["n_updates"] > 0
 
 
 def test_the_users_learning_rate_wins_over_the_optimizers():
