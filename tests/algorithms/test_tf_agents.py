@@ -13,7 +13,6 @@ from tensor_optix.adapters.tensorflow.tf_agent import TFAgent
 from tensor_optix.adapters.tensorflow.tf_evaluator import TFEvaluator
 from tensor_optix.algorithms.tf_dqn import TFDQNAgent
 from tensor_optix.algorithms.tf_ppo import TFPPOAgent
-from tensor_optix.algorithms.tf_ppo_continuous import TFGaussianPPOAgent
 from tensor_optix.algorithms.tf_sac import TFSACAgent
 from tensor_optix.backends.tf_import import keras, tf
 from tensor_optix.core.state import join_state, split_state
