@@ -27,7 +27,10 @@ STATE_KIND, OPAQUE_KIND = "state", "opaque"  # a policy_state tree; or whatever 
 
 
 class CheckpointRegistry:
-    """Keeps the ``max_snapshots`` best policies below ``checkpoint_dir``; of equal scores the later counts as better.
+    """Keeps the best policy and the most promising others, ``max_snapshots`` in all, below ``checkpoint_dir``.
+
+    Best is the highest score; promise is the posterior score, where a policy was saved with one, else its score: a
+    lucky evaluation does not push out policies that are better. Of equals the later counts as better.
 
     Nothing is written before the first ``save``; a registry that never saves or sweeps only reads, whatever it
     finds. Several registries on one path see each other's snapshots. With ``require_finite`` a policy whose arrays
@@ -78,12 +81,13 @@ class CheckpointRegistry:
         """The snapshot that was chosen, else the one with the highest score, or None."""
         return next(iter(self.snapshots), None)
 
-    def would_keep(self, score: float) -> bool:
+    def would_keep(self, score: float, posterior_score: float | None = None) -> bool:
         """True when a policy with this score, saved now, would not be pruned at once."""
-        snapshots = self.snapshots
-        if math.isnan(score) or len(snapshots) < self.max_snapshots:
+        kept = self._most_promising()
+        if math.isnan(score) or len(kept) < self.max_snapshots:
             return not math.isnan(score)
-        return score >= snapshots[self.max_snapshots - 1].rank
+        promise = score if posterior_score is None else posterior_score
+        return score >= kept[0].rank or (len(kept) > 1 and promise >= kept[self.max_snapshots - 1].promise)
 
     def best_before(self, window: int) -> PolicySnapshot | None:
         """The best of the policies that earlier windows scored: a resumed run collects some windows again, and what
@@ -112,10 +116,12 @@ class CheckpointRegistry:
         hyperparams: HyperparamSet,
         *,
         selection_score: float | None = None,
+        posterior_score: float | None = None,
     ) -> PolicySnapshot:
-        """Commit the agent's policy with its score; then, and only then, drop the worst beyond ``max_snapshots``.
+        """Commit the agent's policy with its score; then, and only then, drop what is beyond ``max_snapshots``.
 
-        selection_score: what policies are compared by, if not the score in ``eval_metrics``.
+        selection_score: what policies are compared by, if not the score in ``eval_metrics``. posterior_score: what is
+        known of the policy's level beyond that one score.
 
         Raises ConfigError for a NaN score, CheckpointError when nothing could be committed.
         """
@@ -126,8 +132,8 @@ class CheckpointRegistry:
         policy = agent.policy_state()
         kind = OPAQUE_KIND if policy is None else STATE_KIND
         meta = self._meta(kind, score, eval_metrics, hyperparams)
-        if selection_score is not None:
-            meta["selection_score"] = float(selection_score)
+        given = {"selection_score": selection_score, "posterior_score": posterior_score}
+        meta |= {name: float(value) for name, value in given.items() if value is not None}
         self._is_writer = True
         if policy is None:
             generation = self._store.commit({}, {}, meta, writing_weights(agent.save_weights))
@@ -233,9 +239,15 @@ class CheckpointRegistry:
             raise CheckpointError(archive.directory, f"holds NaN or infinity in {', '.join(odd[:5])}")
         return policy
 
+    def _most_promising(self) -> list[PolicySnapshot]:
+        """The best one, then the others by their promise; of equals the later first."""
+        snapshots = self.snapshots
+        others = sorted(snapshots[1:], key=lambda other: (other.promise, int(other.snapshot_id)), reverse=True)
+        return [*snapshots[:1], *others]
+
     def _prune(self) -> None:
-        """Remove the worst. A failure harms nobody now, and the next save tries again."""
-        for snapshot in self.snapshots[self.max_snapshots :]:
+        """Remove the least promising. A failure harms nobody now, and the next save tries again."""
+        for snapshot in self._most_promising()[self.max_snapshots :]:
             try:
                 self._store.remove(int(snapshot.snapshot_id))
             except CheckpointError as error:
@@ -301,6 +313,7 @@ class CheckpointRegistry:
             episode_id=episode_id,
             timestamp=timestamp,
             selection_score=meta.get("selection_score"),
+            posterior_score=meta.get("posterior_score"),
         )
 
 
@@ -351,9 +364,10 @@ def _check_meta(directory: Path, meta: Mapping[str, Any], run_id: str) -> None:
     for name in ("timestamp", "hyperparams_timestamp"):
         if type(meta.get(name)) not in (int, float):
             raise CheckpointError(directory, f"has a {name} that is no number")
-    selection = meta.get("selection_score")
-    if selection is not None and (type(selection) is not float or not math.isfinite(selection)):
-        raise CheckpointError(directory, "has a selection_score that is no finite number")
+    for name in ("selection_score", "posterior_score"):
+        value = meta.get(name)
+        if value is not None and (type(value) is not float or not math.isfinite(value)):
+            raise CheckpointError(directory, f"has a {name} that is no finite number")
     if math.isnan(meta["score"]) or meta["kind"] not in (STATE_KIND, OPAQUE_KIND):
         raise CheckpointError(directory, f"has an impossible score or kind: {meta['score']}, {meta['kind'][:20]!r}")
     if run_id and meta["run_id"] != run_id:

@@ -83,8 +83,9 @@ class Closing:
             return again
         average.put_into(tenure.agent)
         metrics = EvalMetrics(snapshots[-1].rank, {AVERAGED: float(average.n_policies)}, window)
+        promise = max(snapshot.promise for snapshot in snapshots)  # so that it is kept until it has been compared
         try:
-            return registry.save(tenure.agent, metrics, tenure.made_by)
+            return registry.save(tenure.agent, metrics, tenure.made_by, posterior_score=promise)
         except CheckpointError as error:
             self.notes.append(f"the averaged policy could not be kept: {error}")
             return None

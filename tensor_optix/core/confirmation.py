@@ -11,11 +11,9 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.final_evaluation import MAX_EVALUATION_STEPS, FinalEvaluation
 from tensor_optix.core.rng import RandomStreams
 from tensor_optix.core.selection import N_CANDIDATES, Halving, seeds_needed, sequential_halving
-from tensor_optix.core.statistics import noise_sd, posterior_levels
+from tensor_optix.core.statistics import level_at
 from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import CheckpointError
-
-NEIGHBOURS = 50  # scores on each side that say something about a policy's level
 
 Series = Sequence[tuple[int, float]]
 """(window, score) of the policies that were scored, oldest first."""
@@ -80,7 +78,7 @@ class Confirmation:
 
 
 def promising(snapshots: Sequence[PolicySnapshot], series: Series) -> list[PolicySnapshot]:
-    """Snapshots by the posterior mean of their level given the scores around theirs, best first; ties to the later.
+    """Snapshots by the posterior mean of their level (``level_at``), best first; ties to the later.
 
     One whose window is not in the series counts with its own score.
     """
@@ -90,11 +88,7 @@ def promising(snapshots: Sequence[PolicySnapshot], series: Series) -> list[Polic
 
 def _level(snapshot: PolicySnapshot, series: Series) -> float:
     at = next((i for i, (window, _) in enumerate(series) if window == snapshot.episode_id), None)
-    if at is None:
-        return snapshot.rank
-    first = max(0, at - NEIGHBOURS)
-    scores = [score for _, score in series[first : at + NEIGHBOURS + 1]]
-    return float(posterior_levels(scores, [1.0] * len(scores), noise_sd(scores))[at - first])
+    return snapshot.rank if at is None else level_at([score for _, score in series], at)
 
 
 def _confirmed(winner: PolicySnapshot, halving: Halving) -> Confirmed:

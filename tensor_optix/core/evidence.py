@@ -26,16 +26,19 @@ from tensor_optix.core.types import LoopState, Verdict
 
 FIRST_CHECK = 10
 GRID = 1.05  # checks are 5 % of the series apart: few looks, few chances to be wrong
-IN_A_ROW = 2
 
 SHARE_LEFT = 0.05  # ε: a rise this small, in units of the range learned, is not worth going on for
-CONFIDENCE = 0.9  # 1 - δ
-RECENT = 0.4  # φ: share of the scores in which no gain may be seen
-NOISE_TOLERANCE = 0.7  # in units of σ̂: a gain smaller than this cannot be told from none in a bounded time
+CONFIDENCE = 0.83  # of every check; what is left to doubt must be gone over checks in a row
+DOUBT_LEFT = 0.0075  # the doubts 1 - P of checks in a row multiply to less: .993 once, .914 twice, .83 three times
+RECENT = 0.4  # φ: share of the scores in which neither gain nor fall may be seen
+NOISE_TOLERANCE = 1.0  # in units of σ̂: a gain smaller than this cannot be told from none in a bounded time
+FALL_TOLERANCE = 0.65  # of the tolerance for gains: scores that have fallen this far are in a dip, and may come back
+SMALLEST_DOUBT = 1e-4  # no check is surer than that
 ONE_SIDED_95 = 1.64
 MIN_LOG_EVIDENCE = 6.0
 MIN_RANGE_ERRORS = 4.0
 MIN_COLLAPSED_TICKS = 50
+COLLAPSED_SHARE = 1.5  # of the ticks that it took to get up there
 
 
 @dataclass(frozen=True)
@@ -67,19 +70,32 @@ class Evidence:
         return self.bound < self.tolerance
 
     @property
+    def has_dipped(self) -> bool:
+        """The last scores lie lower: what a policy loses it often regains, so that this is no plateau either."""
+        return self.gain <= -FALL_TOLERANCE * self.tolerance
+
+    @property
     def is_rising(self) -> bool:
         """The last scores gained more than their noise explains."""
         return 2 * self.gain > self.bound
 
     @property
     def is_done(self) -> bool:
-        return self.has_learned and self.is_flat and self.p_done >= CONFIDENCE
+        return self.has_learned and self.is_flat and not self.has_dipped and self.p_done >= CONFIDENCE
+
+    def doubt_after(self, before: float) -> float:
+        """Product of the doubts of the checks in a row that found the run done, this one's included; 1 if it did not.
+
+        Successive checks see nearly the same scores, so this is no probability: it asks that one be very sure or
+        several be sure.
+        """
+        return before * max(1 - self.p_done, SMALLEST_DOUBT) if self.is_done else 1.0
 
 
 def weigh(scores: list[float], *, smallest_gain: float = 0.0) -> Evidence:
     """The evidence in at least FIRST_CHECK scores, oldest first. smallest_gain: nothing below it is worth having.
 
-    gain bound: g + 1.64 · 1.25 se(g),    tolerance: max(0.05 R, 0.7 σ̂, smallest_gain)
+    gain bound: g + 1.64 · 1.25 se(g),    tolerance: max(0.05 R, σ̂, smallest_gain)
     """
     y = winsorised(scores)
     noise = recent_noise_sd(y)
@@ -130,7 +146,7 @@ class EvidenceRule(ConvergenceRule):
 
     def _begin_clock(self, tick: int) -> None:
         self._start, self._next_check = tick, next_check(tick)
-        self._in_a_row = 0
+        self._doubt = 1.0
         self._best: float | None = None
         self._backoff = Backoff(self._config.base_interval)
         self._level = BestLevel()
@@ -163,7 +179,7 @@ class EvidenceRule(ConvergenceRule):
         floor = 0.0 if self._learned else spread(np.asarray(self._scores))
         self._alarm_noise = max(self._evidence.noise, floor)
         if len(self._scores) >= self._next_check:
-            self._in_a_row = self._in_a_row + 1 if self._evidence.is_done else 0
+            self._doubt = self._evidence.doubt_after(self._doubt)
             self._next_check = next_check(len(self._scores))
 
     def _improvement(self, smoothed: float) -> tuple[bool, float]:
@@ -206,16 +222,16 @@ class EvidenceRule(ConvergenceRule):
         else:
             self._cooldown = self._cooldown.after(len(self._scores), level=float(np.mean(recent)), error=error)
         if self._cooldown.phase is Phase.OFF:
-            self._in_a_row = 0
+            self._doubt = 1.0
 
     # -- what follows ------------------------------------------------------------------------------------------
 
     @property
     def _has_converged(self) -> bool:
-        """Enough checks in a row, at enough ticks of this clock, of a run that has not just fallen."""
+        """Little enough doubt, at enough ticks of this clock, about a run that has not just fallen."""
         ticks = len(self._scores) - self._start
         is_ripe = ticks >= max(self._config.min_episodes_before_dormant, math.ceil(0.2 * self._start))
-        return self._in_a_row >= IN_A_ROW and is_ripe and self._fell_at < 0
+        return self._doubt < DOUBT_LEFT and is_ripe and self._fell_at < 0
 
     def _conclusion(self, improved: bool) -> tuple[LoopState, Verdict, str]:
         ticks = len(self._scores) - self._start
@@ -236,9 +252,11 @@ class EvidenceRule(ConvergenceRule):
 
     @property
     def _has_collapsed(self) -> bool:
-        """As long below as it took to get up there: what was lost is not being learned again."""
+        """Longer below than it took to get up there: what was lost is not being learned again."""
+        if not self._learned or self._fell_at < 0:
+            return False
         below = len(self._scores) - self._fell_at
-        return self._learned and self._fell_at >= 0 and below >= max(MIN_COLLAPSED_TICKS, self._fell_at)
+        return below >= max(MIN_COLLAPSED_TICKS, COLLAPSED_SHARE * self._fell_at)
 
     @property
     def _summary(self) -> str:
@@ -256,7 +274,7 @@ class EvidenceRule(ConvergenceRule):
         return {
             **vars(self._evidence), "margin": margin, "misses": float(self._backoff.misses),
             "learned": float(self._learned), "ceiling_streak": float(self._ceiling.streak),
-            "checks_in_a_row": float(self._in_a_row), "fall": self._fall.total,
+            "doubt": self._doubt, "fall": self._fall.total,
         }  # fmt: skip
 
     # -- state -------------------------------------------------------------------------------------------------
@@ -266,7 +284,7 @@ class EvidenceRule(ConvergenceRule):
             "scores": np.array(self._scores, dtype=float), "evidence": asdict(self._evidence),
             "learned": self._learned, "alarm_noise": self._alarm_noise,
             "start": self._start, "next_check": self._next_check,
-            "in_a_row": self._in_a_row, "best": self._best, "backoff": asdict(self._backoff),
+            "doubt": self._doubt, "best": self._best, "backoff": asdict(self._backoff),
             "level": self._level.state_dict(), "fall": asdict(self._fall), "fell_at": self._fell_at,
             "grounds": self._grounds,
             "cooldown": {**asdict(self._cooldown), "phase": self._cooldown.phase.value},
@@ -277,7 +295,7 @@ class EvidenceRule(ConvergenceRule):
         self._scores, self._evidence = state["scores"].tolist(), Evidence(**state["evidence"])
         self._learned, self._alarm_noise = state["learned"], state["alarm_noise"]
         self._start, self._next_check = state["start"], state["next_check"]
-        self._in_a_row, self._best, self._fell_at = state["in_a_row"], state["best"], state["fell_at"]
+        self._doubt, self._best, self._fell_at = state["doubt"], state["best"], state["fell_at"]
         self._grounds = state["grounds"]
         self._backoff, self._fall = Backoff(**state["backoff"]), FallAlarm(**state["fall"])
         self._level, self._ceiling = BestLevel.from_state(state["level"]), Ceiling.from_state(state["ceiling"])

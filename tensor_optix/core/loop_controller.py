@@ -68,7 +68,7 @@ class LoopController:
         self._collecting = Collecting(parts, course, tracker, self._requests)
         self._judging = Judging(parts, course, tracker, self._outside, say)
         self._target = Target(config, course, say)
-        self._keeping = Keeping(parts.registry, self._guard, say)
+        self._keeping = Keeping(parts.registry, self._guard, tracker, self._outside, say)
         self._tuning = Tuning(parts.tuner, tracker, say)
         self._recovery = Recovery(parts, course, tracker, self._tuning, self._keeping, say)
         self._falls = Falls(

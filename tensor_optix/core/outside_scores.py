@@ -58,6 +58,7 @@ class OutsideScores:
         self._number = 0  # of the next evaluation
         self._measured_for: int | None = None
         self._measured = Measured()
+        self._first = 0  # of the scores that belong to the policies followed now
 
     @property
     def history(self) -> list[EvalMetrics]:
@@ -67,9 +68,13 @@ class OutsideScores:
     @property
     def scores(self) -> list[tuple[int, float]]:
         """(window, score in the run's unit) of each policy that was evaluated, oldest first."""
-        if self.unit == "external":
-            return [(m.episode_id, m.metrics["external_score"]) for m in self.history if "external_score" in m.metrics]
-        return [(m.episode_id, m.primary_score) for m in self.history]
+        name = "external_score" if self.unit == "external" else "val_score"
+        return [(m.episode_id, m.metrics[name]) for m in self.history if name in m.metrics]
+
+    @property
+    def scores_since_restart(self) -> list[float]:
+        """Of the policies that followed each other; oldest first."""
+        return [score for _, score in self.scores[self._first :]]
 
     @property
     def smoothed(self) -> float | None:
@@ -81,6 +86,7 @@ class OutsideScores:
         self._ticks_since, self._measured_for = None, None
         self._backoff, self._improved = Backoff(self._config.base_interval), True
         self._series.restart()
+        self._first = len(self.scores)
 
     def at_boundary(self, agent: BaseAgent, window: int, env_steps: int) -> Measured:
         """Evaluate the policy that is about to collect ``window``, if that is due. A resumed run does it once.
@@ -172,7 +178,7 @@ class OutsideScores:
             "series": self._series.state_dict(),
             "ticks_since": self._ticks_since, "backoff": asdict(self._backoff), "improved": self._improved,
             "number": self._number,
-            "measured_for": self._measured_for,
+            "measured_for": self._measured_for, "first": self._first,
             "measured": asdict(self._measured),
             "validation": self._validation.state_dict() if self._validation else None,
         }  # fmt: skip
@@ -184,7 +190,7 @@ class OutsideScores:
         self._series.load_state_dict(state["series"])
         self._ticks_since, self._improved = state["ticks_since"], state["improved"]
         self._backoff = Backoff(**state["backoff"])
-        self._number, self._measured_for = state["number"], state["measured_for"]
+        self._number, self._measured_for, self._first = state["number"], state["measured_for"], state["first"]
         self._measured = Measured(_metrics_from(state["measured"]["validation"]), state["measured"]["external"])
         if self._validation is not None:
             self._validation.load_state_dict(state["validation"])

@@ -37,6 +37,11 @@ class ScoreTracker:
         return math.fsum(recent) / len(recent) if recent else None
 
     @property
+    def since_restart(self) -> list[float]:
+        """The scores of the policies that followed each other, the last one's included; oldest first."""
+        return [metrics.primary_score for metrics in self.history[self._start :]]
+
+    @property
     def previous(self) -> float | None:
         """The score of the tick before the last one; None where another policy was followed then."""
         return self.history[-2].primary_score if len(self.history) > self._start + 1 else None

@@ -1,7 +1,7 @@
 """Which of the policies scored so far is best, without falling for the luckiest? Pure decisions.
 
-The largest of many noisy scores over-reports by much. So: keep by posterior mean, let the last few compete on fresh
-seeds that they share, and report from seeds that were never used for choosing (``final_evaluation``).
+The largest of many noisy scores over-reports by much. So: keep by posterior mean, let the most promising few compete
+on fresh seeds that they share, and report from seeds that were never used for choosing (``final_evaluation``).
 """
 
 from __future__ import annotations
@@ -13,28 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tensor_optix.core.comparison import Comparison, paired_test
-from tensor_optix.core.statistics import Floats, posterior_levels
+from tensor_optix.core.statistics import Floats
 
 N_CANDIDATES = 4
 N_EVALUATIONS = 16  # in all, over the rounds of a confirmation
 CONFIRMING_T = 2.0  # one-sided paired t beyond which a difference counts
 MIN_PAIRS = 10
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A policy with its score: the mean of ``count`` evaluations."""
-
-    key: int
-    score: float
-    count: int = 1
-
-
-def kept(policies: Sequence[Scored], noise: float, *, how_many: int) -> list[int]:
-    """The keys of the policies to keep, best first by posterior level; of equals the later. Oldest first in."""
-    levels = posterior_levels([p.score for p in policies], [p.count for p in policies], noise)
-    order = sorted(range(len(policies)), key=lambda i: (levels[i], i), reverse=True)
-    return [policies[i].key for i in order[:how_many]]
 
 
 Evaluate = Callable[[int, Sequence[int]], Sequence[float]]

@@ -5,6 +5,7 @@ Every estimate is equivariant: scores that are scaled or shifted give the same d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
+NEIGHBOURS = 4  # scores on each side that say something about a policy's level
 MAD_TO_SD = 1.4826  # standard deviation of a normal distribution in units of its median absolute deviation
 
 
@@ -91,27 +93,18 @@ def cusum(total: float, z: float, *, allowance: float) -> float:
     return max(0.0, total + z - allowance)
 
 
-def posterior_levels(
-    scores: Sequence[float], counts: Sequence[float], noise: float, *, correlation: float = 0.5
-) -> Floats:
-    """The level of each policy, given noisy means of its own and of its neighbours' scores.
+def level_at(scores: Sequence[float], at: int) -> float:
+    """What is known of the level of policy ``at``, given its one noisy score and those around it.
 
-        C_ij = τ² ρ^|i-j|     S = diag(σ²/n_i)     μ = ȳ + C (C + S)⁻¹ (y - ȳ)     τ² = max(0, var(y) - mean σ²/n_i)
+        μ = ½ y_at + ½ mean(y_{at-4} ... y_{at+4})
 
-    The largest of these is all but free of the winner's curse that the largest raw mean carries. scores [n]: mean
-    score of each policy, oldest first; counts [n]: evaluations behind each; noise: sd of one evaluation. ȳ is the
-    running line through the scores, so that a trend is not taken for noise.
+    The posterior mean where levels of neighbours differ about as much as a score errs. Almost free of the winner's
+    curse that a largest score carries, and better at choosing than estimating that ratio from the series, in which
+    noise and what policies lose and regain from window to window look alike (``benchmarks/selection.py``). scores:
+    oldest first; those beyond either end are left out, so with the last index it is what is known of the newest.
     """
-    y, n = np.asarray(scores, dtype=float), np.asarray(counts, dtype=float)
-    if len(y) < 3 or noise <= 0:
-        return y.copy()
-    trend = np.polyval(np.polyfit(np.arange(len(y)), y, 1), np.arange(len(y)))
-    error = noise**2 / n
-    signal = max(0.0, float(np.var(y - trend, ddof=2)) - float(np.mean(error)))
-    lag = np.abs(np.subtract.outer(np.arange(len(y)), np.arange(len(y))))
-    covariance = signal * correlation**lag
-    levels: Floats = trend + covariance @ np.linalg.solve(covariance + np.diag(error), y - trend)
-    return levels
+    around = scores[max(0, at - NEIGHBOURS) : at + NEIGHBOURS + 1]
+    return 0.5 * scores[at] + 0.5 * math.fsum(around) / len(around)
 
 
 def interquartile_mean(values: Sequence[float] | Floats) -> float:

@@ -243,7 +243,8 @@ class PolicySnapshot:
     """One policy on disk. ``agent.load_weights(snapshot.weights_path)`` brings its weights back.
 
     selection_score: what it was chosen by, where that is not the evaluator's score of its own window (validation, or
-    an external score).
+    an external score). posterior_score: what that score says of the policy's level, given those before it; None where
+    nothing is known beyond the score.
     """
 
     snapshot_id: str
@@ -253,11 +254,17 @@ class PolicySnapshot:
     episode_id: int
     timestamp: float = field(default_factory=time.time)
     selection_score: float | None = None
+    posterior_score: float | None = None
 
     @property
     def rank(self) -> float:
         """The score by which this policy is compared with the others of its run."""
         return self.eval_metrics.primary_score if self.selection_score is None else self.selection_score
+
+    @property
+    def promise(self) -> float:
+        """By what policies are kept beside the best one."""
+        return self.rank if self.posterior_score is None else self.posterior_score
 
 
 @dataclass(frozen=True)

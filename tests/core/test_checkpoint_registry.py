@@ -168,6 +168,17 @@ def test_of_equal_scores_the_later_is_better(tmp_path: Path) -> None:
     assert registry.would_keep(1.0)
 
 
+def test_beside_the_best_the_most_promising_are_kept_and_not_the_luckiest(tmp_path: Path) -> None:
+    registry = CheckpointRegistry(tmp_path, max_snapshots=2)
+    hyperparams = HyperparamSet(PARAMS, 7)
+    for score, level in ((9.0, 1.0), (5.0, 1.0), (3.0, 3.0), (8.0, 2.0)):
+        registry.save(StateAgent(), EvalMetrics(score, {}, 8), hyperparams, posterior_score=level)
+    assert scores(registry) == [9.0, 3.0]
+    assert not registry.would_keep(8.5, 2.5)
+    assert registry.would_keep(3.0, 3.5)
+    assert registry.would_keep(9.5, 0.0)
+
+
 def test_it_can_be_asked_before_saving(tmp_path: Path) -> None:
     registry = CheckpointRegistry(tmp_path, max_snapshots=2)
     assert registry.would_keep(-5.0)

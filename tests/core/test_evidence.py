@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tensor_optix.core.convergence import ConvergenceRule, EndedEpisode, Tick
-from tensor_optix.core.evidence import FIRST_CHECK, Evidence, EvidenceRule, next_check, weigh
+from tensor_optix.core.evidence import DOUBT_LEFT, FIRST_CHECK, Evidence, EvidenceRule, next_check, weigh
 from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.core.replay import first_end, judgements
 from tensor_optix.core.types import LoopState, Verdict
@@ -59,7 +59,7 @@ def test_a_gain_in_the_cool_down_that_stays_revokes_it():
     assert begin < 85
     again = states.index(LoopState.ACTIVE, begin)
     assert set(states[begin:again]) == {LoopState.COOLING}
-    assert again - begin > 2 * 15  # annealed, and then watched at the full learning rate
+    assert again - begin >= 2 * 0.2 * begin  # annealed, and then watched at the full learning rate
 
 
 def test_a_fall_in_the_cool_down_gives_it_up():
@@ -91,7 +91,7 @@ def test_a_run_that_falls_and_stays_down_has_collapsed():
     assert last.state is LoopState.ACTIVE
     end = first_end(EvidenceRule(LoopConfig()), y)
     assert end.last.verdict is Verdict.COLLAPSED
-    assert 85 < end.tick < 110
+    assert 100 < end.tick < 115  # fell after 40 to 45 scores, and stayed down half as long again
 
 
 @pytest.mark.parametrize("settings", [{"min_episodes_before_dormant": 150}, {"improvement_margin": 0.5}])
@@ -165,19 +165,35 @@ ENOUGH = Evidence(
 
 @pytest.mark.parametrize(
     "missing",
-    [{"p_done": 0.89}, {"log_evidence": 5.0}, {"error": 0.3}, {"bound": 0.06}],
-    ids=["the curve may go on", "no learning", "the range may be chance", "a gain may have been missed"],
+    [{"p_done": 0.82}, {"log_evidence": 5.0}, {"error": 0.3}, {"bound": 0.06}, {"gain": -0.04}],
+    ids=["the curve may go on", "no learning", "the range may be chance", "a gain may have been missed", "in a dip"],
 )
 def test_all_of_the_evidence_must_come_together(missing):
     assert ENOUGH.is_done
     assert not replace(ENOUGH, **missing).is_done
 
 
+def test_doubts_multiply_over_checks_in_a_row_and_one_check_that_is_not_done_brings_all_of_it_back():
+    sure, very_sure, unsure = (replace(ENOUGH, p_done=p) for p in (0.92, 0.995, 0.5))
+    assert sure.doubt_after(1.0) > DOUBT_LEFT > sure.doubt_after(sure.doubt_after(1.0))
+    assert very_sure.doubt_after(1.0) < DOUBT_LEFT
+    assert unsure.doubt_after(0.1) == 1.0
+
+
+def test_scores_in_a_dip_are_no_plateau():
+    plateau = curve(60, noise=0.02)
+    dip = [*plateau, *(y - 0.15 for y in curve(20, noise=0.02, seed=1, ticks_to_95=1))]
+    assert first_end(EvidenceRule(LoopConfig()), curve(200, noise=0.02)).tick < 80
+    assert weigh(plateau).is_flat
+    assert weigh(dip).has_dipped
+    assert not weigh(dip).is_done
+
+
 def test_more_noise_leaves_more_room_for_a_gain():
     quiet, loud = (weigh(curve(100, noise=sd)) for sd in (0.02, 0.1))
     assert loud.bound - loud.gain > 3 * (quiet.bound - quiet.gain)
     assert quiet.tolerance == pytest.approx(0.05 * quiet.range)
-    assert loud.tolerance == pytest.approx(0.7 * loud.noise)
+    assert loud.tolerance == pytest.approx(loud.noise)
 
 
 def test_one_catastrophic_score_at_the_start_does_not_hide_the_rise():

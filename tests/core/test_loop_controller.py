@@ -59,6 +59,18 @@ class RaiseEachTime(BaseOptimizer):
         return HyperparamSet({"learning_rate": current_hyperparams.params["learning_rate"] + 1})
 
 
+def test_beside_the_luckiest_policy_the_most_promising_are_kept(build):
+    rng = np.random.default_rng(17)
+    weak, strong = rng.normal(0.0, 1.0, 40), rng.normal(1.5, 1.0, 20)
+    script = [*weak.tolist(), *strong.tolist()]
+    by_score = sorted(range(60), key=script.__getitem__, reverse=True)[:8]
+    opt = build(script, max_snapshots=8, max_episodes=60, evaluation_episodes=0)
+    opt.run()
+    best, *others = [snapshot.episode_id for snapshot in opt.registry.snapshots]
+    assert best == by_score[0]
+    assert sum(window >= 40 for window in others) > sum(window >= 40 for window in by_score[1:])
+
+
 def test_each_window_is_collected_scored_kept_tuned_and_learned_in_this_order(build):
     log: list[str] = []
     opt = build([5, 6, 7], log, callbacks=[HookLog(log)], optimizer=RaiseEachTime(), max_episodes=2)
