@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.diagnostic_controller import DiagnosticController
 from tensor_optix.core.loop_config import LoopConfig, default
 
+AT_BOUND = 0.99  # of actions in [-1, 1]
 EPSILON_SETTINGS = ("diag_epsilon_patience", "diag_epsilon_reset_value", "diag_epsilon_score_threshold")
 
 
@@ -40,11 +44,15 @@ class Diagnosis:
             explores_again=any(getattr(config, name) != default(name) for name in EPSILON_SETTINGS),
         )
 
-    def after(self, window: int, agent: BaseAgent, diagnostics: dict[str, Any]) -> list[tuple[str, str]]:
-        """What was done after this window's learn call: (rule, text) each."""
+    def after(
+        self, window: int, agent: BaseAgent, diagnostics: Mapping[str, Any], actions: Any = None
+    ) -> list[tuple[str, str]]:
+        """What was done after this window's learn call: (rule, text) each. actions: those of the window."""
         if self._controller is None:
             return []
         known = {k: v for k, v in diagnostics.items() if self._explores_again or k != "episode_reward"}
+        if agent.acts_in_unit_box and actions is not None:
+            known["saturated_share"] = float(np.mean(np.abs(np.asarray(actions, dtype=float)) > AT_BOUND))
         return self._controller.step(window, agent, known)
 
     def state_dict(self) -> dict[str, Any]:

@@ -22,7 +22,11 @@ _log = logging.getLogger(__name__)
 RECOVERY = 10  # healthy windows in a row until a remedy goes one step back
 MAX_STEPS = 3
 
+VALUE_EXPLOSION_FACTOR = 20.0  # a value loss grows with the returns: only far more than that is ill
+SATURATED_SHARE = 0.98  # of all components of all actions; a policy may have reason to act at its bounds often
+
 LOSS_KEYS = ("loss", "actor_loss", "loss/policy")
+VALUE_LOSS_KEYS = ("value_loss", "critic_loss", "loss/value")
 KL_KEYS = ("approx_kl", "kl_div", "policy/approx_kl")
 
 
@@ -89,6 +93,12 @@ def is_kl_runaway(diagnostics: Mapping[str, Any], target: float | None) -> bool:
     return target is not None and kl is not None and kl > 2 * target
 
 
+def is_saturated(diagnostics: Mapping[str, Any]) -> bool:
+    """Nearly all actions at their bounds, where tanh passes no gradient. ``saturated_share``: of action components."""
+    share = number(diagnostics, ("saturated_share",))
+    return share is not None and share > SATURATED_SHARE
+
+
 def number(diagnostics: Mapping[str, Any], names: Sequence[str]) -> float | None:
     """The first of ``names`` that holds a finite number."""
     for name in names:
@@ -110,6 +120,7 @@ class DiagnosticController:
     """Call ``step`` after every learn call; it returns what it did, as (rule, text), and keeps it in ``firings``.
 
     loss_spike_factor, loss_window: a loss this many times the mean size of the last ones halves the learning rate.
+    So does a value loss 20 times as large as the last ones, and so do actions that are nearly all at their bounds.
     entropy_floor: below it the entropy coefficient is doubled (discrete policies only; None: never).
     target_kl: a KL beyond twice this halves the learning rate (None: never).
     epsilon_patience, epsilon_reset_value, epsilon_score_threshold: after so many windows at the exploration floor
@@ -134,9 +145,12 @@ class DiagnosticController:
         self._min_episodes = min_episodes
         self._verbose = verbose
         self._losses: deque[float] = deque(maxlen=loss_window)
+        self._value_losses: deque[float] = deque(maxlen=loss_window)
         self._remedies = {
             "LOSS_SPIKE": Remedy("learning_rate", 0.5),
             "KL_TOO_HIGH": Remedy("learning_rate", 0.5),
+            "VALUE_EXPLOSION": Remedy("learning_rate", 0.5),
+            "SATURATED_ACTIONS": Remedy("learning_rate", 0.5),
             "ENTROPY_COLLAPSE": Remedy("entropy_coef", 2.0),
         }
         self._managed: dict[str, _Managed] = {}
@@ -170,14 +184,19 @@ class DiagnosticController:
 
     def _symptoms(self, agent: BaseAgent, diagnostics: Mapping[str, Any]) -> set[str]:
         loss, limits = number(diagnostics, LOSS_KEYS), self._thresholds
+        value_loss = number(diagnostics, VALUE_LOSS_KEYS)
         found = {
             "LOSS_SPIKE": is_loss_spike(loss, self._losses, limits.loss_spike_factor),
             "ENTROPY_COLLAPSE": has_discrete_entropy(agent, diagnostics)
             and is_entropy_collapse(diagnostics, limits.entropy_floor),
             "KL_TOO_HIGH": is_kl_runaway(diagnostics, limits.target_kl),
+            "VALUE_EXPLOSION": is_loss_spike(value_loss, self._value_losses, VALUE_EXPLOSION_FACTOR),
+            "SATURATED_ACTIONS": is_saturated(diagnostics),
         }
         if loss is not None and not found["LOSS_SPIKE"]:
             self._losses.append(loss)  # a spike is not what the next one is compared with
+        if value_loss is not None and not found["VALUE_EXPLOSION"]:
+            self._value_losses.append(value_loss)
         return {rule for rule, is_ill in found.items() if is_ill} if self._seen > self._min_episodes else set()
 
     def _adopt_changes(self, params: Mapping[str, Any]) -> None:
@@ -195,7 +214,7 @@ class DiagnosticController:
                 continue
             managed = self._managed.setdefault(name, _Managed(float(value), float(value)))
             total = math.prod(remedy.total for remedy in self._remedies.values() if remedy.parameter == name)
-            wanted = managed.base * total
+            wanted = managed.base * max(total, 0.5**MAX_STEPS)  # the bound holds for all remedies together
             if wanted != value:
                 changes[name] = wanted
             managed.in_force = wanted
@@ -222,7 +241,8 @@ class DiagnosticController:
     def state_dict(self) -> dict[str, Any]:
         """What an exact continuation needs."""
         return {
-            "losses": list(self._losses), "remedies": {rule: asdict(r) for rule, r in self._remedies.items()},
+            "losses": list(self._losses), "value_losses": list(self._value_losses),
+            "remedies": {rule: asdict(r) for rule, r in self._remedies.items()},
             "managed": {name: asdict(m) for name, m in self._managed.items()}, "seen": self._seen,
             "floor_windows": self._floor_windows, "resets": self._resets,
             "firings": [list(firing) for firing in self.firings],
@@ -232,6 +252,8 @@ class DiagnosticController:
         """Continue where ``state_dict`` was taken."""
         self._losses.clear()
         self._losses.extend(state["losses"])
+        self._value_losses.clear()
+        self._value_losses.extend(state["value_losses"])
         self._remedies = {rule: Remedy(**remedy) for rule, remedy in state["remedies"].items()}
         self._managed = {name: _Managed(**managed) for name, managed in state["managed"].items()}
         self._seen, self._floor_windows, self._resets = state["seen"], state["floor_windows"], state["resets"]
@@ -242,4 +264,6 @@ _SAYS = {
     "LOSS_SPIKE": "the loss spiked",
     "KL_TOO_HIGH": "the policy moved too far in one update",
     "ENTROPY_COLLAPSE": "the policy has all but stopped exploring",
+    "VALUE_EXPLOSION": "the value estimates have exploded",
+    "SATURATED_ACTIONS": "nearly all actions are at their bounds",
 }

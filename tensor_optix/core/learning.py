@@ -44,7 +44,8 @@ class Learning:
         tenure.diagnostics = dict(diagnostics or {})
         tenure.made_by, tenure.is_scored = made_by, False
         self._average.after(tenure.agent, judgement)
-        for rule, text in self._diagnosis.after(course.totals.windows, tenure.agent, tenure.diagnostics):
+        found = self._diagnosis.after(course.totals.windows, tenure.agent, tenure.diagnostics, data.actions)
+        for rule, text in found:
             self._announcer.decided("diagnosed", text, course.standing, {"rule": rule})
         for kind, text, evidence in tenure.agent.decisions:
             self._announcer.decided(kind, text, course.standing, evidence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tensor_optix import RLOptimizer
@@ -43,6 +44,20 @@ def test_one_argument_switches_it_off(tmp_path):
 
 def test_a_threshold_of_none_switches_one_symptom_off(tmp_path):
     assert trained(tmp_path, Spiking(), diag_target_kl=None) == []
+
+
+class Squashed(ScriptedAgent):
+    acts_in_unit_box = True
+
+
+@pytest.mark.parametrize(("size", "is_told"), [(1.0, True), (0.9, False)])
+def test_actions_that_are_all_at_their_bounds_are_named(size, is_told):
+    agent, diagnosis = Squashed(), Diagnosis.chosen_by(LoopConfig())
+    actions = size * np.sign(np.random.default_rng(0).normal(size=(64, 2)))
+    found = [name for window in range(8) for name, _ in diagnosis.after(window, agent, {}, actions)]
+    assert ("SATURATED_ACTIONS" in found) is is_told
+    assert (agent.params["learning_rate"] < 0.1) is is_told
+    assert Diagnosis(None).after(0, agent, {}, actions) == []
 
 
 @pytest.mark.parametrize(("settings", "resets"), [({}, False), ({"diag_epsilon_score_threshold": 10.0}, True)])

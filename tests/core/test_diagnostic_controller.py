@@ -23,7 +23,7 @@ class ContinuousAgent(ScriptedAgent):
         self.params = {"learning_rate": 0.1, "entropy_coef": 0.01}
 
 
-HEALTHY = {"loss": 1.0, "entropy": 0.5, "approx_kl": 0.01}
+HEALTHY = {"loss": 1.0, "entropy": 0.5, "approx_kl": 0.01, "value_loss": 2.0}
 
 
 def steps(controller, agent, *diagnostics):
@@ -51,6 +51,8 @@ def test_healthy_learning_is_left_alone():
         ({"approx_kl": 0.05}, "KL_TOO_HIGH", "learning_rate", 0.05),
         ({"kl_div": 0.05, "approx_kl": None}, "KL_TOO_HIGH", "learning_rate", 0.05),
         ({"entropy": 0.01}, "ENTROPY_COLLAPSE", "entropy_coef", 0.02),
+        ({"value_loss": 50.0}, "VALUE_EXPLOSION", "learning_rate", 0.05),
+        ({"saturated_share": 0.99}, "SATURATED_ACTIONS", "learning_rate", 0.05),
     ],
 )
 def test_each_symptom_has_its_remedy(symptom, rule, parameter, value):
@@ -60,6 +62,14 @@ def test_each_symptom_has_its_remedy(symptom, rule, parameter, value):
     assert [name for name, _ in fired] == [rule]
     assert agent.params[parameter] == pytest.approx(value)
     assert controller.firings == fired
+
+
+def test_all_remedies_together_are_bounded_as_one_is():
+    agent = DiscreteAgent()
+    controller = warmed_up(agent)
+    for window in range(10, 20):
+        controller.step(window, agent, HEALTHY | {"loss": 99.0, "approx_kl": 1.0, "value_loss": 1e9})
+    assert agent.params["learning_rate"] == pytest.approx(0.1 * 0.5**MAX_STEPS)
 
 
 @pytest.mark.parametrize("rest", [{"entropy": -3.0}, {"entropy": 0.01}])
