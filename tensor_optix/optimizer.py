@@ -175,7 +175,7 @@ class RLOptimizer:
         adopted = as_agent(agent)
         _check_hyperparams(adopted)
         wanted = LoopConfig.from_settings(settings)
-        config = wanted.adapted_to(adopted)
+        config, self._wanted = wanted.adapted_to(adopted), wanted
         if val_pipeline is not None and config.val_episodes == 0:
             raise ConfigError("val_episodes=0 leaves a val_pipeline nothing to do: leave the pipeline out")
         evaluator, tuner = evaluator or ReturnEvaluator(), optimizer or SPSAOptimizer()
@@ -220,12 +220,17 @@ class RLOptimizer:
 
         A second call goes on with a fresh budget, the same history and the same best policy.
         """
-        if self._loop is None and not self._build():
-            return
-        self._controller.run()
+        if self.build():
+            self._controller.run()
+
+    def build(self) -> bool:
+        """With an agent_factory: do now what ``run`` would begin with: search, then make the parts of the final run.
+
+        False when ``stop()`` came in between. Does nothing where the parts are there already.
+        """
+        return self._loop is not None or self._build()
 
     def _build(self) -> bool:
-        """In factory mode: search, then build the final run; False when ``stop()`` came in between."""
         factories, given, search = self._factories, self._given, self._search
         assert search is not None, "without a search the loop is there from the beginning"
         if self._is_stopped:
@@ -300,20 +305,26 @@ class RLOptimizer:
     @property
     def plan(self) -> dict[str, Any]:
         """What this run is: seed, parts, settings and hyperparameters, as JSON values."""
-        parts, convergence = self._parts, self._config.convergence
-        settings = dataclasses.asdict(dataclasses.replace(self._config, convergence=None))
+        parts = self._parts
         return {
             "seed": parts.streams.seed,
             "agent": type(parts.agent).__name__,
             "environment": parts.pipeline.description,
             "rule": type(parts.rule).__name__,
             "cools_down": can_be_cooled(parts.agent),
-            "settings": {**settings, "convergence": convergence if isinstance(convergence, str) else None},
+            "settings": _settings_of(self._wanted),
+            "adapted_settings": _settings_of(self._config),  # with the agent's own defaults: what the rule goes by
             "hyperparams": dict(parts.agent.get_hyperparams().params),
             "details": self._details,
             "fingerprint": self._fingerprint,
             "resume": dataclasses.asdict(resume_level(parts.agent, parts.pipeline)),
         }
+
+
+def _settings_of(config: LoopConfig) -> dict[str, Any]:
+    """As JSON values; a rule of the user's own is none."""
+    named = config.convergence if isinstance(config.convergence, str) else None
+    return {**dataclasses.asdict(dataclasses.replace(config, convergence=None)), "convergence": named}
 
 
 _BUDGETS = ("max_episodes", "max_steps", "max_time", "evaluation_episodes")

@@ -163,6 +163,16 @@ def with_summary(run_dir, tmp_path, **entries):
     return copied
 
 
+def test_a_run_of_an_off_policy_agent_goes_on_under_the_rule_that_it_began_with(tmp_path):
+    settings = {"evaluation_episodes": 0, "hidden": "8", "n_envs": 1}
+    opt = prepare("CartPole-v1", algorithm="dqn", out=tmp_path, seed=4, max_steps=40, settings=settings)
+    opt.run()
+    resumed = resume(opt.run_dir, max_steps=80)
+    assert opt.plan["rule"] == resumed.plan["rule"] == "EvidenceRule"
+    assert "dormant_threshold" not in choices(resumed.plan)
+    assert "probable" in " ".join(plan_lines(resumed, {}))  # and not: so many scores in a row
+
+
 def test_a_run_is_rebuilt_with_its_own_seed_settings_and_hyperparameters(one_window):
     resumed = resume(one_window, max_steps=4096)
     assert resumed.run_dir == one_window

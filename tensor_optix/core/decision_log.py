@@ -36,7 +36,7 @@ def checked(rule: ConvergenceRule, rows: Sequence[Row]) -> Check:
 
 def rule_of(identity: Row) -> ConvergenceRule:
     """The rule that a run's plan names, as it was at the beginning. Raises ConfigError for one of the user's own."""
-    settings = identity.get("settings")
+    settings = identity.get("adapted_settings", identity.get("settings"))
     name = identity.get("rule")
     if not isinstance(settings, dict) or name not in ("EvidenceRule", "PatienceRule"):
         raise ConfigError(f"the run was judged by {name!r}, which only its author can build again")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tensor_optix.algorithms.network_agent import NetworkAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.rng import RandomStreams
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import CheckpointError
+from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.env_pipeline import EnvPipeline
 from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
@@ -57,6 +60,39 @@ def parts_of(recipe: Recipe, *, init_from: Path | None = None) -> tuple[NetworkA
     if init_from is not None:
         start_with(agent, init_from)
     return agent, pipeline
+
+
+def optimizer_of(
+    recipe: Recipe, *, init_from: Path | None = None, **keywords: Any
+) -> tuple[RLOptimizer, EnvPipeline]:
+    """The run of this recipe, and a pipeline like the one that it acts in. keywords: further ones of RLOptimizer."""
+    keywords = {"seed": recipe.seed, "val_pipeline": val_pipeline_for(recipe), **recipe.settings, **keywords}
+    if recipe.build.population == 1:
+        agent, pipeline = parts_of(recipe, init_from=init_from)
+        return RLOptimizer(agent, pipeline, **keywords), pipeline
+    pipelines = partial(pipeline_for, recipe.build)
+    optimizer = RLOptimizer(
+        agent_factory=MemberFactory(recipe, init_from), pipeline_factory=pipelines,
+        population=recipe.build.population, **keywords,
+    )  # fmt: skip
+    optimizer.build()  # so that its plan and its directory are known
+    return optimizer, pipelines()
+
+
+@dataclass
+class MemberFactory:
+    """Makes the members of a population, each with first weights of its own."""
+
+    recipe: Recipe
+    init_from: Path | None = None
+    n_made: int = 0
+
+    def __call__(self, params: dict[str, Any]) -> NetworkAgent:
+        """The next member, with these hyperparameters besides the recipe's."""
+        seed = RandomStreams(self.recipe.seed).counter_seed("first weights", self.n_made)
+        self.n_made += 1
+        recipe = replace(self.recipe, seed=seed, hyperparams={**self.recipe.hyperparams, **params})
+        return parts_of(recipe, init_from=self.init_from)[0]
 
 
 def start_with(agent: NetworkAgent, run_dir: Path) -> None:

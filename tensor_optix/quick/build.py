@@ -11,7 +11,7 @@ from tensor_optix.errors import ConfigError
 from tensor_optix.quick.backends import LIBRARIES
 from tensor_optix.quick.defaults import SPACES, Defaults, defaults_for, require_known
 
-MAX_UNITS, MAX_LAYERS, MAX_ENVS, MAX_WINDOW, MAX_FRAMES = 4096, 8, 256, 1_000_000, 64
+MAX_UNITS, MAX_LAYERS, MAX_ENVS, MAX_WINDOW, MAX_FRAMES, MAX_MEMBERS = 4096, 8, 256, 1_000_000, 64, 256
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Build:
     """Everything that ``assembled`` needs to make the same agent and pipeline again. Checked, whatever it came from.
 
     hidden: units of the dense layers. n_envs: environments side by side; window_size: env steps of each in a window.
-    frame_stack: so many last observations are one (1: none but the newest).
+    frame_stack: so many last observations are one (1: none but the newest). population: so many agents learn side by
+    side, the worst taking over from the best now and then (1: a single one).
     """
 
     env_id: str
@@ -34,6 +35,7 @@ class Build:
     frame_stack: int
     normalize_observations: bool
     normalize_rewards: bool
+    population: int = 1
 
     def __post_init__(self) -> None:
         require_known("algorithm", self.algorithm, tuple(SPACES))
@@ -45,6 +47,7 @@ class Build:
         _require_count("n_envs", self.n_envs, MAX_ENVS)
         _require_count("window_size", self.window_size, MAX_WINDOW)
         _require_count("frame_stack", self.frame_stack, MAX_FRAMES)
+        _require_count("population", self.population, MAX_MEMBERS)
         for name in ("is_discrete", "is_image", "normalize_observations", "normalize_rewards"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be True or False, got {getattr(self, name)!r}")
@@ -63,13 +66,13 @@ class Build:
     def from_details(cls, details: Any) -> Build:
         """The inverse of ``details``. Raises ConfigError for anything else."""
         names = {field.name for field in fields(cls)}
-        if not isinstance(details, Mapping) or not names <= set(details) <= names | set(BESIDES):
+        if not isinstance(details, Mapping) or not names - set(LATER) <= set(details) <= names | set(BESIDES):
             raise ConfigError("it does not say what its agent was made of, and nothing else")
         if not isinstance(details["hidden"], list):
             raise ConfigError(f"hidden must be a list, got {details['hidden']!r}")
         if not all(isinstance(details.get(name, {}), Mapping) for name in BESIDES):
             raise ConfigError(f"{' and '.join(BESIDES)} must be tables")
-        return cls(**{name: details[name] for name in names})
+        return cls(**{name: details[name] for name in names & set(details)})
 
     @property
     def details(self) -> dict[str, Any]:
@@ -103,14 +106,18 @@ class Build:
     @property
     def changes(self) -> dict[str, Any]:
         """What is not as proposed, as ``--set`` takes it."""
-        proposed = {**asdict(self.defaults), "frame_stack": default_frames(self.env_id)}
+        proposed = {**asdict(self.defaults), "frame_stack": default_frames(self.env_id), "population": 1}
         changed = {name: getattr(self, name) for name in CHANGEABLE if getattr(self, name) != proposed[name]}
         return {name: sizes_text(value) if name == "hidden" else value for name, value in changed.items()}
 
 
 CHANGEABLE = (
     "hidden", "activation", "n_envs", "window_size", "frame_stack", "normalize_observations", "normalize_rewards",
+    "population",
 )  # fmt: skip
+
+LATER = ("population",)
+"""What runs of earlier releases do not say; they have the default."""
 
 BESIDES = ("facts", "reasons")
 """What a plan records too, for people only."""

@@ -14,7 +14,7 @@ from tensor_optix.core.reporting import Reporter
 from tensor_optix.core.rng import checked_seed, fresh_seed
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.env_pipeline import EnvPipeline
-from tensor_optix.quick.assembly import Recipe, parts_of, val_pipeline_for
+from tensor_optix.quick.assembly import Recipe, optimizer_of, parts_of, val_pipeline_for
 from tensor_optix.quick.backends import choose_backend
 from tensor_optix.quick.build import Build, default_frames
 from tensor_optix.quick.defaults import NAMES, VALIDATION, choose_algorithm, defaults_for
@@ -46,8 +46,13 @@ class Plan:
         verbose: bool = False,
     ) -> RLOptimizer:
         """The RLOptimizer that carries the plan out; ``run()`` starts it."""
-        agent, pipeline = self.parts()
-        return self.over(agent, pipeline, reporters=reporters, callbacks=callbacks, verbose=verbose)
+        return self.optimizer(reporters=reporters, callbacks=callbacks, verbose=verbose)[0]
+
+    def optimizer(self, **keywords: Any) -> tuple[RLOptimizer, EnvPipeline]:
+        """What ``build`` gives, and a pipeline like the one that it acts in. keywords: further ones of RLOptimizer."""
+        return optimizer_of(
+            self.recipe, init_from=self.init_from, checkpoint_dir=self.out, details=self._details, **keywords
+        )
 
     def parts(self) -> tuple[NetworkAgent, EnvPipeline]:
         """A new agent and a new pipeline."""
@@ -55,11 +60,14 @@ class Plan:
 
     def over(self, agent: NetworkAgent, pipeline: EnvPipeline, **keywords: Any) -> RLOptimizer:
         """The RLOptimizer over such parts. keywords: further ones of RLOptimizer."""
-        details = {**self.recipe.build.details, "facts": self.facts, "reasons": self.reasons}
         return RLOptimizer(
             agent, pipeline, val_pipeline=val_pipeline_for(self.recipe), seed=self.seed, checkpoint_dir=self.out,
-            details=details, **self.recipe.settings, **keywords,
+            details=self._details, **self.recipe.settings, **keywords,
         )  # fmt: skip
+
+    @property
+    def _details(self) -> dict[str, Any]:
+        return {**self.recipe.build.details, "facts": self.facts, "reasons": self.reasons}
 
     @property
     def seed(self) -> int:
@@ -87,8 +95,8 @@ def plan(
     out: the directory that gets the run's own one (default ``runs/<env id>``).
     init_from: a run whose best policy training starts from; its algorithm, networks and normalisation are taken over.
     settings: hyperparameters, fields of LoopConfig (``max_steps``, ``max_time``, ...) and of the build (``hidden``,
-    ``n_envs``, ``window_size``, ``frame_stack``, ``normalize_observations``, ``normalize_rewards``) by name. Values
-    may be text, as typed on a command line.
+    ``n_envs``, ``window_size``, ``frame_stack``, ``normalize_observations``, ``normalize_rewards``, ``population``) by
+    name. Values may be text, as typed on a command line.
 
     Raises ConfigError for unknown ids, names and values, each with the nearest known one.
     """

@@ -34,7 +34,7 @@ def plan_text(
         "data": f"{counted(build.n_envs, 'environment')}, windows of "
                 f"{build.n_envs * build.window_size:,} steps",
         "validation": _validated(config),
-        "tuning": _tuned(build.space, chosen),
+        "tuning": _tuned(build.space, chosen) if build.population == 1 else _populated(build),
         "spawning": "none",
         "values": "  ".join(f"{name}={_value(value)}" for name, value in chosen.items()),
         "ends": _ending(config),
@@ -93,6 +93,15 @@ def _validated(config: LoopConfig) -> str:
     share = f"at most {100 * config.val_share:g} % of all env steps" if config.val_share < 1 else "whenever it is due"
     episodes = counted(config.val_episodes, "held-out episode")
     return f"policies are chosen by {episodes} each time, {mode}, on seeds used for nothing else; {share}"
+
+
+def _populated(build: Build) -> str:
+    """Who changes which hyperparameters, where several agents learn side by side."""
+    changed = ", ".join(build.space.tuner_bounds)
+    return (
+        f"{build.population} agents learn side by side; now and then the worst take over from the best and go on with "
+        f"other values of {changed}"
+    )
 
 
 def _tuned(space: Space, chosen: Mapping[str, Any]) -> str:

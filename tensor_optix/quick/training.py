@@ -16,7 +16,7 @@ from tensor_optix.core.rng import RandomStreams, checked_seed, fresh_seed
 from tensor_optix.core.types import StopReason
 from tensor_optix.errors import ConfigError
 from tensor_optix.optimizer import RLOptimizer
-from tensor_optix.quick.assembly import parts_of, val_pipeline_for
+from tensor_optix.quick.assembly import optimizer_of
 from tensor_optix.quick.experiment import Experiment
 from tensor_optix.quick.plan import Plan, plan
 from tensor_optix.quick.runs import Run, stored_recipe
@@ -103,10 +103,9 @@ def resume(
     run = RunDirectory.open(FileSystem(), Path(run_dir))
     recipe = stored_recipe(run, allow_import=allow_import)
     recipe = dataclasses.replace(recipe, settings={**recipe.settings, **_limits(max_steps, max_time)})
-    agent, pipeline = parts_of(recipe)
-    optimizer = RLOptimizer(
-        agent, pipeline, val_pipeline=val_pipeline_for(recipe), seed=recipe.seed, checkpoint_dir=run.path.parent,
-        resume=run.path, reporters=reporters, callbacks=callbacks, details=run.identity["details"], **recipe.settings,
+    optimizer, _ = optimizer_of(
+        recipe, checkpoint_dir=run.path.parent, resume=run.path, reporters=reporters, callbacks=callbacks,
+        details=run.identity["details"],
     )  # fmt: skip
     _require_budget(run, LoopConfig(**recipe.settings))
     return optimizer
@@ -116,11 +115,10 @@ def resume(
 
 
 def _trained(made: Plan, callbacks: Iterable[LoopCallback], verbose: bool) -> Run:
-    agent, pipeline = made.parts()
     reporters = [Teller(sys.stdout, str(made))] if verbose else []
-    optimizer = made.over(agent, pipeline, callbacks=callbacks, reporters=reporters)
+    optimizer, pipeline = made.optimizer(callbacks=callbacks, reporters=reporters)
     optimizer.run()
-    return Run(optimizer.run_dir, agent, pipeline, optimizer.registry, made.recipe, optimizer.result)
+    return Run(optimizer.run_dir, optimizer.agent, pipeline, optimizer.registry, made.recipe, optimizer.result)
 
 
 def _limits(max_steps: int | None, max_time: float | None) -> dict[str, Any]:
