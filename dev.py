@@ -82,7 +82,9 @@ def install_environment() -> dict[str, str]:
 
 
 def call(command: list[str]) -> int:
-    return subprocess.call(command, cwd=ROOT)
+    """Compiled files are written: otherwise each of the many processes of the tests compiles all that it imports."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.call(command, cwd=ROOT, env=env)
 
 
 def fail(message: str | None) -> int:

@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,7 @@ EXTRAS = {
     "docs": "this documentation as a site",
 }
 UV = [sys.executable, "-m", "uv"]
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
 FRAMEWORKS = ("torch", "tensorflow", "jax", "matplotlib", "optuna")
 
 
@@ -81,8 +84,16 @@ def table(out: Path) -> str:
 
 
 def built(directory: Path) -> Path:
+    """The wheel; it holds the package, its types and the licence, and nothing else."""
     subprocess.run([*UV, "build", "-q", "--wheel", "--out-dir", str(directory), str(ROOT)], check=True, env=environ())
     (wheel,) = directory.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    of_the_package = re.compile(r"tensor_optix/.+\.(py|pyi|typed)$|tensor_optix-[^/]+\.dist-info/")
+    strange = [name for name in names if not of_the_package.match(name)]
+    wanted = {"tensor_optix/py.typed", "tensor_optix/__init__.pyi", "tensor_optix/cli/__main__.py"}
+    assert not strange, strange
+    assert wanted <= set(names), wanted - set(names)
+    assert any(name.endswith("licenses/LICENSE") for name in names)
     return wheel
 
 
@@ -106,7 +117,7 @@ def tried(extra: str, wheel: Path, directory: Path) -> dict[str, Any]:
         found |= without_a_framework(python, empty)
     started = time.perf_counter()
     use = [str(python), str(Path(__file__).with_name("uses.py")), extra]
-    done = subprocess.run(use, cwd=empty, env=used_in(), capture_output=True, text=True, timeout=600)
+    done = subprocess.run(use, cwd=empty, env=used_in(), capture_output=True, text=True)
     found["use"] = done.stdout.strip() if done.returncode == 0 else f"FAILED: {done.stderr[-2000:]}"
     found["use_seconds"] = round(time.perf_counter() - started, 1)
     shutil.rmtree(directory)
@@ -153,9 +164,10 @@ def environ() -> dict[str, str]:
 
 
 def used_in() -> dict[str, str]:
-    """No path to the clone, and no GPU: what is installed is what is used."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return {**kept, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "WANDB_SILENT": "true", "CI": "true"}
+    """No path to the clone, no GPU, one thread: what is installed is what is used."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
+    quiet = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "WANDB_SILENT": "true", "CI": "true"}
+    return {**kept, **ONE_THREAD, **quiet}
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def hyperparameters(space_name: str) -> str:
     """A row for each hyperparameter of a Space."""
     space: Space = vars(spaces)[space_name]
     header = ("name", "default", "meaning", "explored", "allowed", "tuned")
-    return _styled("names hyperparameters", _table(header, [_row(*item) for item in space.items()]))
+    return _named(_table(header, [_row(*item) for item in space.items()]))
 
 
 def _row(name: str, param: Param) -> list[str]:
@@ -79,7 +79,7 @@ def loop_settings(_: str) -> str:
         if field.name not in told
     )
     header = ("setting", "default", "meaning")
-    return "\n\n".join(f"## {heading}\n\n{_styled('names', _table(header, rows))}" for heading, rows in tables)
+    return "\n\n".join(f"## {heading}\n\n{_named(_table(header, rows))}" for heading, rows in tables)
 
 
 def settings_in(text: str) -> list[list[str]]:
@@ -112,9 +112,9 @@ def _table(header: tuple[str, ...], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(_escaped(cell) for cell in cells) + " |" for cells in lines)
 
 
-def _styled(classes: str, markdown: str) -> str:
-    """For docs/stylesheets/extra.css."""
-    return f'<div class="{classes}" markdown>\n\n{markdown}\n\n</div>'
+def _named(table: str) -> str:
+    """A table of names, to be told from others by docs/stylesheets/extra.css."""
+    return f'<div class="names" markdown>\n\n{table}\n\n</div>'
 
 
 def _escaped(cell: str) -> str:

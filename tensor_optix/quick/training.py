@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from tensor_optix.core.budget import Budget, Spent, explain
 from tensor_optix.core.callbacks import LoopCallback
@@ -28,6 +28,22 @@ _LARGER_BUDGET = {
     StopReason.MAX_TIME: "give a larger max_time (--max-time) to go on",
     StopReason.MAX_EPISODES: "train anew with more of them",
 }
+
+
+@overload
+def train(
+    env_id: str, algorithm: str = ..., backend: str = ..., *, seed: int | None = ..., seeds: None = ...,
+    out: str | Path | None = ..., init_from: str | Path | None = ..., callbacks: Iterable[LoopCallback] = ...,
+    verbose: bool = ..., **settings: Any,
+) -> Run: ...  # fmt: skip
+
+
+@overload
+def train(
+    env_id: str, algorithm: str = ..., backend: str = ..., *, seed: int | None = ..., seeds: int,
+    out: str | Path | None = ..., init_from: str | Path | None = ..., callbacks: Iterable[LoopCallback] = ...,
+    verbose: bool = ..., **settings: Any,
+) -> Experiment: ...  # fmt: skip
 
 
 def train(
