@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -206,9 +206,10 @@ class LivePipeline(BasePipeline):
         return self._source.can_seek
 
     @property
-    def health(self) -> Mapping[str, int]:
-        """Where every record is, and what had to be left out."""
-        return {**self._buffer.health, **{name: self._counts[name] for name in OWN_COUNTS if self._counts[name]}}
+    def health(self) -> Counter[str]:
+        """Where every record is, and what had to be left out; 0 for whatever did not happen."""
+        own = {name: self._counts[name] for name in OWN_COUNTS if self._counts[name]}
+        return Counter({**self._buffer.health, **own})
 
     @property
     def rejections(self) -> dict[str, Any]:
