@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.replay_buffer import ReplayBuffer
@@ -33,22 +34,28 @@ class Idle(BaseAgent):
     def load_weights(self, path): ...
 
 
-def pipelines(make_env):
-    return {
-        "one environment": BatchPipeline(make_env, Idle(), 7),
-        "a window a step": BatchPipeline(make_env, Idle(), 1),
-        "three environments": VectorBatchPipeline([make_env] * 3, Idle(), 7),
-        "three environments, a window a step": VectorBatchPipeline([make_env] * 3, Idle(), 1),
-    }
+def vector(mode, window_size):
+    return lambda make_env: VectorBatchPipeline(
+        SyncVectorEnv([make_env] * 3, autoreset_mode=mode), Idle(), window_size
+    )
 
 
-@pytest.mark.parametrize("name", pipelines(lambda: TruncatedWalk(4)))
+PIPELINES = {
+    "one environment": lambda make_env: BatchPipeline(make_env, Idle(), 7),
+    "a window a step": lambda make_env: BatchPipeline(make_env, Idle(), 1),
+    "three environments": lambda make_env: VectorBatchPipeline([make_env] * 3, Idle(), 7),
+    "three environments, a window a step": lambda make_env: VectorBatchPipeline([make_env] * 3, Idle(), 1),
+    **{f"vector {mode.value}, {size}": vector(mode, size) for mode in AutoresetMode for size in (1, 7)},
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
 @pytest.mark.parametrize("env", [ConstantRewardChain(5), ConstantRewardChain(9, truncate_after=4), TruncatedWalk(6)],
                          ids=["terminates", "truncates", "only truncates"])  # fmt: skip
 def test_every_n_step_target_is_the_true_value(name, env):
     make_env = {ConstantRewardChain: lambda: ConstantRewardChain(env.length, env.truncate_after),
                 TruncatedWalk: lambda: TruncatedWalk(env.limit)}[type(env)]  # fmt: skip
-    pipeline, buffer, rng = pipelines(make_env)[name], ReplayBuffer(40), np.random.default_rng(0)
+    pipeline, buffer, rng = PIPELINES[name](make_env), ReplayBuffer(40), np.random.default_rng(0)
     pipeline.seed(RandomStreams(0))
     for window in itertools.islice(pipeline.episodes(), 20):
         buffer.add(window)
@@ -59,9 +66,9 @@ def test_every_n_step_target_is_the_true_value(name, env):
     pipeline.teardown()
 
 
-@pytest.mark.parametrize("name", pipelines(lambda: TruncatedWalk(4)))
+@pytest.mark.parametrize("name", PIPELINES)
 def test_targets_go_on_across_windows(name):
-    pipeline, buffer = pipelines(lambda: TruncatedWalk(1000))[name], ReplayBuffer(100)
+    pipeline, buffer = PIPELINES[name](lambda: TruncatedWalk(1000)), ReplayBuffer(100)
     pipeline.seed(RandomStreams(0))
     for window in itertools.islice(pipeline.episodes(), 21):
         buffer.add(window)

@@ -330,6 +330,18 @@ STRUCTURED_FORMS = {
 
 
 @pytest.mark.parametrize("as_tuple", [False, True])
+@pytest.mark.parametrize("mode", MODES)
+def test_structures_come_out_of_the_processes_of_a_vector(mode, as_tuple):
+    vector = AsyncVectorEnv([lambda: Structured(1, as_tuple)] * 2, autoreset_mode=mode, context="fork")
+    window = take(seeded(vector, window_size=5, observations="raw"), 1)[0]
+    vector.close()
+    image = 0 if as_tuple else "image"
+    steps = [0, 1, 2, 0, 1] if mode is not AutoresetMode.NEXT_STEP else [0, 1, 2, 0]
+    assert [int(row[image][0, 0]) for row in window.observations[: len(steps)]] == [10 + step for step in steps]
+    assert [int(row[image][0, 0]) for row in window.next_observations[: len(steps)]] == [11 + step for step in steps]
+
+
+@pytest.mark.parametrize("as_tuple", [False, True])
 @pytest.mark.parametrize("form", STRUCTURED_FORMS)
 def test_structures_are_flattened_unless_asked_for(form, as_tuple):
     factories = [lambda: Structured(1, as_tuple), lambda: Structured(2, as_tuple)]
@@ -355,8 +367,8 @@ def test_structures_are_passed_through_where_asked_for(form, as_tuple):
     assert window.observations[0][image].dtype == np.uint8
 
 
-@pytest.mark.parametrize("mode", [None, *MODES])
-def test_images_of_bytes_stay_bytes(mode):
+@pytest.mark.parametrize("form", ["batch", "factories", *MODES])
+def test_images_of_bytes_stay_bytes(form):
     class Image(LabelledEnv):
         def __init__(self):
             super().__init__(1, (3,))
@@ -365,11 +377,35 @@ def test_images_of_bytes_stay_bytes(mode):
         def _observation(self):
             return np.full((2, 2, 1), self.steps, np.uint8)
 
-    envs = [Image, Image] if mode is None else SyncVectorEnv([Image, Image], autoreset_mode=mode)
-    window = take(seeded(envs, window_size=3), 1)[0]
+    if form == "batch":
+        pipeline = BatchPipeline(Image, RandomAgent(), 6)
+    else:
+        envs = [Image, Image] if form == "factories" else SyncVectorEnv([Image, Image], autoreset_mode=form)
+        pipeline = seeded(envs, window_size=3)
+    window = take(pipeline, 1)[0]
     assert window.observations.dtype == window.next_observations.dtype == np.uint8
     assert window.observations.shape == (6, 2, 2, 1)
     assert window.next_observations[:, 0, 0, 0].tolist() == [1, 2, 3] * 2
+
+
+def test_images_and_structures_come_out_of_processes_as_they_are():
+    class Pictures(LabelledEnv):  # defined here, it is sent by value
+        def __init__(self):
+            super().__init__(1, (3, 4))
+            self.observation_space = Dict(image=Box(0, 255, (2, 2), np.uint8), place=Discrete(9))
+            self.action_space = MultiDiscrete([2, 3])
+
+        def _observation(self):
+            return {"image": np.full((2, 2), self.steps, np.uint8), "place": self.steps}
+
+    agent = ConstantAgent(np.array([1, 2]))
+    here, apart = (seeded([Pictures], agent, observations="raw", async_envs=is_apart) for is_apart in (False, True))
+    (ours,), (theirs,) = take(here, 1), take(apart, 1)
+    apart.teardown()
+    for name in ("observations", "next_observations"):
+        for a, b in zip(getattr(ours, name), getattr(theirs, name), strict=True):
+            assert (a["place"], a["image"].dtype, a["image"].tolist()) == (b["place"], np.uint8, b["image"].tolist())
+    assert theirs.actions.tolist() == [[1, 2]] * 8
 
 
 def test_numbers_become_one_hot_only_when_flattened():
