@@ -191,7 +191,7 @@ class Burst(LiveSource):
 
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest", "coalesce"])
 def test_f44_a_burst_is_accounted_for_to_the_record_and_the_newest_is_there_at_once(policy):
-    n = 100_000
+    n = 30_000
     feed = Burst(n)
     pipeline = LivePipeline(feed, ConstantAgent(), MANY, 1000, overflow=policy, max_window_steps=100_000)
     pipeline.start_reading()
