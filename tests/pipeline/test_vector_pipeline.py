@@ -625,6 +625,42 @@ def test_a_vector_goes_on_identically_from_a_window_that_lost_an_env_episode(mod
     assert resumed.health == pipeline.health == {"nonfinite_steps": 1}
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_vector_that_was_started_anew_in_mid_run_goes_on_identically(mode):
+    class Failing(DrawingAtSteps):
+        fails = False
+
+        def __init__(self):
+            super().__init__(0, (5,))
+
+        def reset(self, *, seed=None, options=None):
+            self.pushed, self.episode = 0.0, 0  # what came before a reset is forgotten
+            return super().reset(seed=seed)
+
+        def step(self, action):
+            if Failing.fails:
+                raise ValueError("out of order")
+            return super().step(action)
+
+    def vector():
+        return SyncVectorEnv([Failing] * 2, autoreset_mode=mode)
+
+    pipeline = seeded(vector())
+    take(pipeline, 2)
+    earlier = pipeline.state_dict()["crew"]["actions"]
+    as_it_was = earlier.copy()
+    Failing.fails = True
+    with pytest.raises(EnvError, match="out of order"):
+        take(pipeline, 1)
+    Failing.fails = False
+    take(pipeline, 2)
+    np.testing.assert_array_equal(earlier, as_it_was)
+    resumed = resumed_from(pipeline.state_dict(), vector())
+    for a, b in zip(take(pipeline, 2), take(resumed, 2), strict=True):
+        same(a, b)
+    assert resumed.health == {}
+
+
 def test_a_vector_before_its_first_window_is_saved_and_loaded_too():
     resumed = resumed_from(seeded(VECTORS["async"]()).state_dict(), SyncVectorEnv([DrawingAtSteps] * 2))
     for a, b in zip(take(seeded(SyncVectorEnv([DrawingAtSteps] * 2)), 2), take(resumed, 2), strict=True):
