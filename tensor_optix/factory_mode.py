@@ -96,7 +96,7 @@ class Search(LoopCallback):
 
     def takes(self, callback: LoopCallback) -> bool:
         """True when a trial's factory is running: the callback belongs to that trial."""
-        if self._is_building:
+        if self._is_building and not any(callback is known for known in self._callbacks):
             self._callbacks.append(callback)
         return self._is_building
 

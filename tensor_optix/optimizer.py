@@ -278,14 +278,14 @@ class RLOptimizer:
     def add_callback(self, cb: LoopCallback) -> None:
         """Append a callback (which, if it is a Reporter as well, is told what those are told).
 
-        While a trial's factory is running it belongs to that trial.
+        While a trial's factory is running it belongs to that trial. A callback that is there already stays there once.
         """
         if self._loop is not None:
             if isinstance(cb, Reporter):
                 self._reporting.add(cb)
             self._loop.add_callback(cb)
         elif self._search is None or not self._search.takes(cb):
-            self._late_callbacks.append(cb)
+            self._late_callbacks += [] if any(cb is known for known in self._late_callbacks) else [cb]
 
     @property
     def result(self) -> RunResult | None:

@@ -269,6 +269,18 @@ def test_a_callback_that_is_added_later_is_wired_too(tmp_path):
     assert pm.registry is opt.registry
 
 
+def test_the_stop_function_of_an_optimizer_says_which_run_a_callback_is_for(tmp_path):
+    agent, other = SkilledAgent(), SkilledAgent()
+    opt = RLOptimizer(agent, PayingWorld(), checkpoint_dir=tmp_path / "a", **SETTINGS)
+    callback = PolicyManager(opt.registry, max_spawns=0, stream=io.StringIO()).as_callback(agent)
+    callback.set_stop_fn(opt.stop)
+    opt.add_callback(callback)  # as some do besides: it is there once all the same
+    assert opt._parts.callbacks._callbacks == [callback]
+    elsewhere = RLOptimizer(other, PayingWorld(), checkpoint_dir=tmp_path / "b", **SETTINGS)
+    callback.set_stop_fn(elsewhere.stop)
+    assert elsewhere._parts.callbacks._callbacks == []
+
+
 def test_a_callback_for_each_trial_of_a_search_leaves_one_primary(tmp_path):
     pm = PolicyManager(CheckpointRegistry(tmp_path))
     for _ in range(4):

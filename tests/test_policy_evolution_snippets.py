@@ -21,6 +21,7 @@ from tensor_optix import (
     StopReason,
 )
 from tensor_optix.core.training_states import TrainingStates
+from tests.core.policy.worlds import PayingWorld, SkilledAgent
 from tests.test_optimizer import ppo_agent
 
 WINDOW = 20
@@ -45,7 +46,6 @@ def test_spawn_budget_with_the_registry_of_the_optimizer(tmp_path, capsys):
     pm = PolicyManager(registry, max_spawns=3)
     cb = pm.as_callback(agent)
     cb.set_stop_fn(opt.stop)
-    opt.add_callback(cb)
 
     opt.run()  # returns cleanly when budget is exhausted
 
@@ -80,6 +80,39 @@ def test_autonomous_spawning_under_a_meta_controller(registry_of, tmp_path, caps
     assert pm.registry is rl_opt.registry
     assert (pm.registry is registry) == (registry_of == "a directory")
     assert "Spawns used      : 2 / 2" in capsys.readouterr().out
+
+
+def test_early_stopping_wired_inside_the_factory_of_a_search(tmp_path, capsys):
+    pytest.importorskip("optuna")
+    agents, callbacks = list[Any](), list[Any]()
+
+    def make_agent(params: dict[str, Any]) -> SkilledAgent:
+        agents.append(SkilledAgent())
+        agents[-1].params = dict(params)
+        return agents[-1]
+
+    pm = PolicyManager(CheckpointRegistry(tmp_path / "registry"), max_spawns=2)
+
+    def agent_factory_full(params: dict[str, Any]) -> SkilledAgent:
+        agent = make_agent(params)
+        pm_cb = pm.as_callback(agent, agent_factory=lambda: make_agent(params))
+        pm_cb.set_stop_fn(rl_opt.stop)  # rl_opt is bound before run() calls this factory
+        rl_opt.add_callback(pm_cb)
+        callbacks.append(pm_cb)
+        return agent
+
+    rl_opt = RLOptimizer(
+        agent_factory=agent_factory_full, pipeline_factory=PayingWorld, n_trials=2,
+        param_space={"learning_rate": ("log_float", 0.05, 0.5)}, checkpoint_dir=tmp_path, max_episodes=300,
+        evaluation_episodes=0, seed=1, dormant_threshold=12, stuck_after=14,
+    )  # fmt: skip
+    rl_opt.run()
+    assert rl_opt.result.reason.is_convergence or rl_opt.result.reason is StopReason.STUCK
+    assert pm.spawn_count == 2
+    assert pm.registry is rl_opt.registry
+    assert capsys.readouterr().out.count("Spawns used      : 2 / 2") >= 1
+    assert len(callbacks) == 4  # one to look at, two trials, the final run: each has a callback of its own
+    assert rl_opt._parts.callbacks._callbacks == [callbacks[-1]]
 
 
 def ensemble_run(where: Path, **settings: Any) -> RLOptimizer:

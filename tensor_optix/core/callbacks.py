@@ -186,6 +186,10 @@ class CallbackList:
         """Append a callback; it is called from the next hook on."""
         self._callbacks.append(callback)
 
+    def holds(self, callback: LoopCallback) -> bool:
+        """True when this very callback is one of them."""
+        return any(callback is known for known in self._callbacks)
+
     def state_dict(self) -> dict[str, Any]:
         """The state of every callback, in their order."""
         return {"callbacks": [state or {} for state in self.call("state_dict")]}

@@ -121,7 +121,9 @@ class LoopController:
         self._parts.pipeline.leave_window()
 
     def add_callback(self, callback: LoopCallback) -> None:
-        """Append a callback; it is called from the next hook on."""
+        """Append a callback; it is called from the next hook on. One that is there already stays there once."""
+        if self._parts.callbacks.holds(callback):
+            return
         callback.attached(self._parts.registry, self.stop)
         self._parts.callbacks.add(callback)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from tensor_optix.core.base_agent import BaseAgent, as_agent
 from tensor_optix.core.callbacks import Continuation, LoopCallback, RunView
@@ -47,6 +48,7 @@ class PolicyManagerCallback(LoopCallback):
         self._factory = agent_factory
         self._meta = meta_controller
         self._stop: Callable[[], None] | None = None
+        self._is_attached = False
         self._trial: Trial | None = None
         self._forks: dict[str, BaseAgent] = {}
         self._acting = (PRIMARY, self._primary.key)
@@ -56,11 +58,18 @@ class PolicyManagerCallback(LoopCallback):
     # -- wiring ------------------------------------------------------------------------------------------------
 
     def set_stop_fn(self, fn: Callable[[], None]) -> None:
-        """What to call when the report has been printed. An optimizer that gets this callback sets its own."""
+        """What to call when the report has been printed. An optimizer that gets this callback sets its own.
+
+        ``stop`` of an optimizer says which run this callback is for: it is added to that one if it belongs to none.
+        """
         self._stop = fn
+        run = fn.__self__ if isinstance(fn, MethodType) else None
+        if isinstance(run, _TakesCallbacks) and not self._is_attached:
+            run.add_callback(self)
 
     def attached(self, registry: CheckpointRegistry, stop: Callable[[], None]) -> None:
         """The run's registry becomes the manager's, so that it is never stale."""
+        self._is_attached = True
         self._pm.registry = registry
         self._stop = self._stop or stop
 
@@ -160,7 +169,7 @@ class PolicyManagerCallback(LoopCallback):
         scores = compared_episodes(evaluation, variant, control, run.rng, affords=affords)
         self._longest_episode = max(self._longest_episode, evaluation.longest_episode)
         proof = proof_of(*scores, spawn=trial.number, max_spawns=self._pm.max_spawns)
-        text = f"{proof.text} ({evaluation.problem})" if evaluation.problem else proof.text
+        text = f"not compared: {evaluation.problem}" if evaluation.problem and not proof.n_pairs else proof.text
         outcome = {
             "spawn": trial.number, "noise": trial.noise, "variant_steps": trial.variant_steps,
             "control_steps": trial.control_steps, "evaluation_steps": evaluation.steps, "gain": proof.gain,
@@ -276,6 +285,11 @@ class PolicyManagerCallback(LoopCallback):
             return None
         member: Member | None = self._pm.by_key(key)
         return self._forks.get(phase) if member is None else member.agent
+
+
+@runtime_checkable
+class _TakesCallbacks(Protocol):
+    def add_callback(self, cb: LoopCallback) -> None: ...
 
 
 def _episode_steps(run: RunView) -> int:

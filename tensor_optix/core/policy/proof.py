@@ -32,7 +32,12 @@ class Proof:
     def text(self) -> str:
         """For people."""
         if not self.n_pairs:
-            return "nothing could be compared"
+            return "not compared: the steps that a trial may use paid for no pair of episodes"
+        if self.n_pairs < MIN_PAIRS:
+            return (
+                f"not compared enough: {self.gain:+g} against its control on {self.n_pairs} common seeds, "
+                f"of which {MIN_PAIRS} are needed"
+            )
         verdict = "adopted" if self.is_adopted else "not proven better"
         return (
             f"{verdict}: {self.gain:+g} against its control on {self.n_pairs} common seeds "

@@ -32,3 +32,9 @@ def test_without_a_limit_the_chances_of_all_spawns_add_up_to_one_in_twenty():
     shares = [FALSE_ADOPTIONS / (k * (k + 1)) for k in range(1, 10_000)]
     assert sum(shares) == pytest.approx(FALSE_ADOPTIONS, rel=1e-3)
     assert threshold_of(30, spawn=5, max_spawns=None) > threshold_of(30, spawn=1, max_spawns=None)
+
+
+def test_what_was_not_compared_says_why():
+    assert "paid for no pair of episodes" in proof_of([], [], spawn=1, max_spawns=3).text
+    few = proof_of([2.0] * 4, [0.0] * 4, spawn=1, max_spawns=3).text
+    assert few == "not compared enough: +2 against its control on 4 common seeds, of which 10 are needed"
