@@ -20,6 +20,19 @@ from tensor_optix.storage import RunDirectory
 FREQUENT = ("best", "kept", "tuned", "verdict")
 """Decisions of which there are many: counted, and shown on request."""
 
+LABELS = {
+    "p_done": "P(less than 5 % left)", "doubt": "doubt over checks", "gain": "recent gain", "bound": "at most",
+    "tolerance": "counts as none", "range": "range learned", "noise": "noise of a score",
+    "log_evidence": "log-evidence of learning",
+    "ceiling_streak": "ticks at the ceiling", "fall": "alarm", "n_seeds": "seeds", "before": "best before",
+}  # fmt: skip
+"""What the numbers behind a decision are called; those that are not here keep their name."""
+
+UNTOLD = ("explanation", "margin", "error", "learned", "reason", "smoothed", "misses")
+"""Numbers that the text says already, or that only a replay needs (``--json`` has them)."""
+
+OF_A_CEILING = ("ceiling_streak", "range", "noise")
+
 HEADLINES = {
     "active": "goes on learning", "cooling": "begins to cool down", "dormant": "sees nothing more to gain",
     "degraded": "has become worse", "not degraded": "raised a false alarm", "rolled back": "went back",
@@ -47,7 +60,8 @@ def explain(
     with told_in_a_sentence(with_traceback=traceback):
         directory = run_to_read(run)
         events = directory.read_events()
-        shown = [event for event in events if everything or event.get("kind") not in FREQUENT]
+        hidden = () if everything else FREQUENT if as_json else (*FREQUENT, "stopped")
+        shown = [event for event in events if event.get("kind") not in hidden]
         if as_json:
             for event in shown:
                 write_line(sys.stdout, json_line({"type": "decision", **event}))
@@ -73,9 +87,9 @@ def _story(directory: RunDirectory, events: list[dict[str, Any]], shown: list[di
 
 
 def _told(event: Mapping[str, Any]) -> Iterator[str]:
-    kind = printable(event.get("kind", ""))
-    yield f"window {event.get('window', '?')}: {HEADLINES.get(kind, kind)}"
-    yield f"    {printable(event.get('text', ''))}"
+    kind, window = printable(event.get("kind", "")), printable(event.get("window", "?"))
+    yield f"window {window}: {HEADLINES.get(kind, kind)}"
+    yield f"    {printable(event.get('text', '')).removeprefix(f'window {window}: ')}"
     if numbers := _numbers(event.get("evidence")):
         yield f"    {numbers}"
 
@@ -83,9 +97,17 @@ def _told(event: Mapping[str, Any]) -> Iterator[str]:
 def _numbers(evidence: Any) -> str:
     if not isinstance(evidence, dict):
         return ""
-    plain = {k: v for k, v in evidence.items() if isinstance(v, int | float | str) and v != 0.0}
-    plain.pop("explanation", None)
-    return "  ".join(f"{printable(name)}={value_text(value)}" for name, value in plain.items())
+    names = OF_A_CEILING if evidence.get("ceiling_streak", 0.0) > 1 else [n for n in evidence if n not in UNTOLD]
+    told = ((name, _value(evidence.get(name))) for name in names if evidence.get(name) != 0.0)
+    return "  ".join(f"{LABELS.get(name, printable(name))}={value}" for name, value in told if value)
+
+
+def _value(value: Any) -> str:
+    """A number or a word as it is, several named numbers one after the other; empty for anything else."""
+    if isinstance(value, dict):
+        pairs = ((name, one) for name, one in value.items() if isinstance(one, int | float))
+        return ", ".join(f"{printable(name)}: {value_text(one)}" for name, one in pairs)
+    return value_text(value) if isinstance(value, int | float | str) else ""
 
 
 def _replay_line(directory: RunDirectory) -> str:

@@ -27,6 +27,7 @@ SATURATED_SHARE = 0.98  # of all components of all actions; a policy may have re
 
 LOSS_KEYS = ("loss", "actor_loss", "loss/policy")
 VALUE_LOSS_KEYS = ("value_loss", "critic_loss", "loss/value")
+ENTROPY_KEYS = ("entropy", "policy/entropy")
 KL_KEYS = ("approx_kl", "kl_div", "policy/approx_kl")
 
 
@@ -72,7 +73,7 @@ def is_loss_spike(loss: float | None, earlier: Sequence[float], factor: float) -
 
 def is_entropy_collapse(diagnostics: Mapping[str, Any], floor: float | None) -> bool:
     """The entropy of a discrete policy below the floor."""
-    entropy = number(diagnostics, ("entropy", "policy/entropy"))
+    entropy = number(diagnostics, ENTROPY_KEYS)
     return floor is not None and entropy is not None and entropy < floor
 
 
@@ -169,7 +170,7 @@ class DiagnosticController:
         self._remedies = {rule: remedy.after(rule in ill) for rule, remedy in self._remedies.items()}
         changes = self._treated(params)
         fired = [
-            (rule, f"window {episode_id}: {_SAYS[rule] if rule in ill else 'healthy again'}; "
+            (rule, f"window {episode_id}: {_says(rule, train_diagnostics) if rule in ill else 'healthy again'}; "
              f"{remedy.parameter} is now {changes[remedy.parameter]:g}")
             for rule, remedy in self._remedies.items()
             if remedy.steps != before[rule] and remedy.parameter in changes
@@ -261,9 +262,15 @@ class DiagnosticController:
 
 
 _SAYS = {
-    "LOSS_SPIKE": "the loss spiked",
-    "KL_TOO_HIGH": "the policy moved too far in one update",
-    "ENTROPY_COLLAPSE": "the policy has all but stopped exploring",
-    "VALUE_EXPLOSION": "the value estimates have exploded",
-    "SATURATED_ACTIONS": "nearly all actions are at their bounds",
+    "LOSS_SPIKE": ("the loss spiked", "loss", LOSS_KEYS),
+    "KL_TOO_HIGH": ("the policy moved too far in one update", "KL", KL_KEYS),
+    "ENTROPY_COLLAPSE": ("the policy has all but stopped exploring", "entropy", ENTROPY_KEYS),
+    "VALUE_EXPLOSION": ("the value estimates have exploded", "value loss", VALUE_LOSS_KEYS),
+    "SATURATED_ACTIONS": ("nearly all actions are at their bounds", "share", ("saturated_share",)),
 }
+
+
+def _says(rule: str, diagnostics: Mapping[str, Any]) -> str:
+    """The symptom with the number that showed it."""
+    text, label, names = _SAYS[rule]
+    return f"{text} ({label} {number(diagnostics, names):.3g})"
