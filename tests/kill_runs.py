@@ -65,11 +65,29 @@ def torch_dqn() -> BaseAgent:
     return TorchDQNAgent(q, 2, torch.optim.Adam(q.parameters(), lr=1e-3), params, device="cpu")
 
 
+def of_backend(backend: str) -> Callable[[], BaseAgent]:
+    """DQN, which remembers most between windows; one size of bursts, so that there is one program to compile."""
+    params = {"epsilon": 0.5, "updates_per_step": 0.2, "batch_size": 6, "learning_starts": WINDOW_SIZE,
+              "per_alpha": 0.6, "n_step": 3, "replay_capacity": 500}  # fmt: skip
+
+    def build() -> BaseAgent:
+        from tests.agents_of_backends import small_agent
+
+        agent: BaseAgent = small_agent(backend, "dqn", params, n_actions=2)
+        return agent
+
+    return build
+
+
 AGENTS: dict[str, Callable[[], Any]] = {  # an agent added to the package joins here with one line
     "six methods": SixMethods,
     "torch ppo": torch_ppo,
     "torch dqn": torch_dqn,
+    "jax dqn": of_backend("jax"),
+    "tf dqn": of_backend("tf"),
 }
+COMPILED = {"jax dqn": "jax", "tf dqn": "tf"}
+"""Each life of these takes seconds to compile; forked processes must find the framework imported, but never used."""
 
 
 def make(kind: str, out: str, **keywords: Any) -> RLOptimizer:

@@ -33,7 +33,7 @@ from tensor_optix import BatchPipeline, CheckpointError, LoopCallback, RLOptimiz
 from tensor_optix.core import training_states
 from tensor_optix.core.training_states import TrainingStates
 from tensor_optix.storage import snapshot_store
-from tests.kill_runs import AGENTS, WINDOW_SIZE, make, outcome
+from tests.kill_runs import AGENTS, COMPILED, WINDOW_SIZE, make, outcome
 
 LONGEST_LIFE_SECONDS = 60
 STRIKE_AT_WINDOW = 5
@@ -65,11 +65,22 @@ def say(*words: object) -> None:
 
 
 def main() -> None:
-    make(sys.argv[1], "never-used")  # imports whatever this kind of agent needs
+    import_for(sys.argv[1])
     gc.freeze()
     say("READY")
     for line in sys.stdin:
         serve(Request(**json.loads(line)))
+
+
+def import_for(kind: str) -> None:
+    """Whatever this kind of agent needs: one is made, where that starts no threads that a fork would lose."""
+    if kind not in COMPILED:
+        make(kind, "never-used")
+        return
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    from tests.agents_of_backends import backend_of
+
+    backend_of(COMPILED[kind])
 
 
 def serve(request: Request) -> None:

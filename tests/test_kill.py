@@ -20,11 +20,12 @@ import pytest
 
 pytest.importorskip("gymnasium")
 
-from tests.kill_runs import AGENTS
+from tensor_optix.quick.backends import is_installed
+from tests.kill_runs import AGENTS, COMPILED
 from tests.kill_server import PHASES, Request
 
 ROOT = Path(__file__).parent.parent
-KILLS = {"six methods": 100}  # others: 12, because each life costs more
+KILLS = {"six methods": 100, **dict.fromkeys(COMPILED, 3)}  # others: 12, because each life costs more
 CHANGED_BY_ACTING = {"six methods"}  # as far as we know: a window that was broken off cannot be taken back
 SLEEPY_SECONDS = 60.0  # longer than anybody waits
 
@@ -79,7 +80,9 @@ def kill_often(server: Server, scratch: Path, *, kills: int, seed: int = 0) -> C
     """
     born = time.monotonic()
     whole = finished(server.life(scratch / "whole"))
-    span = 0.5 * (time.monotonic() - born)  # so that every life gets on, on a slow machine too
+    took = time.monotonic() - born
+    # so that every life gets on, on a slow machine too, and most of them beyond compiling
+    span = (0.3 * took, took) if server.kind in COMPILED else (0.0, 0.5 * took)
     rng, figures = np.random.default_rng(seed), Counter[str]()
     while figures["kills"] < kills:
         out = scratch / f"run-{figures['runs']}"
@@ -91,13 +94,13 @@ def kill_often(server: Server, scratch: Path, *, kills: int, seed: int = 0) -> C
 
 
 def live_until_finished(
-    server: Server, out: Path, rng: np.random.Generator, span: float, figures: Counter[str], kills: int
+    server: Server, out: Path, rng: np.random.Generator, span: tuple[float, float], figures: Counter[str], kills: int
 ) -> dict[str, Any]:
     """The outcome of one run, however many lives it takes."""
     acknowledged = 0
     while True:
         is_spared = figures["kills"] >= kills
-        wishes = {} if is_spared else {"kill_after": float(rng.uniform(0, span))}
+        wishes = {} if is_spared else {"kill_after": float(rng.uniform(*span))}
         told = server.life(out, may_begin=not acknowledged, **wishes)
         for generation in map(int, said(told, "RESUMED")):
             assert acknowledged <= generation <= acknowledged + 1, "a commit was lost"
@@ -114,8 +117,9 @@ def live_until_finished(
 
 @pytest.fixture(scope="module", params=AGENTS)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    if request.param.startswith("torch"):
-        pytest.importorskip("torch")
+    framework = request.param.split()[0]
+    if framework in ("torch", "jax", "tf") and not is_installed(framework):
+        pytest.skip(f"{framework} is not installed")
     server = Server(request.param)
     yield server
     server.close()
@@ -133,10 +137,15 @@ def test_kills_at_random_instants_lose_nothing(server: Server, tmp_path: Path) -
     kills = KILLS.get(server.kind, 12)
     figures = kill_often(server, tmp_path, kills=kills)
     assert figures["kills"] == kills
-    assert figures["resumed"] > 0.5 * kills
+    assert figures["resumed"] > 0.5 * kills or (server.kind in COMPILED and figures["resumed"] > 0)
     assert figures["killed in a commit"] > 0 or kills < 100  # about one in three
 
 
+# signals are the loop's business, whatever learns below
+SIGNALLED = pytest.mark.parametrize("server", [kind for kind in AGENTS if kind not in COMPILED], indirect=True)
+
+
+@SIGNALLED
 @pytest.mark.parametrize("phase", PHASES)
 def test_after_sigterm_a_run_ends_soon_and_can_be_continued(
     server: Server, whole: dict[str, Any], phase: str, tmp_path: Path
@@ -151,6 +160,7 @@ def test_after_sigterm_a_run_ends_soon_and_can_be_continued(
     assert finished(server.life(tmp_path, may_begin=False)) == whole
 
 
+@SIGNALLED
 @pytest.mark.parametrize("phase", ["collect", "learn", "callback"])
 def test_sigterm_commits_although_the_next_commit_is_not_due(
     server: Server, whole: dict[str, Any], phase: str, tmp_path: Path
@@ -162,6 +172,7 @@ def test_sigterm_commits_although_the_next_commit_is_not_due(
     assert finished(server.life(tmp_path, may_begin=False)) == whole
 
 
+@SIGNALLED
 @pytest.mark.parametrize("phase", ["learn", "callback", "commit", "on_stop"])
 def test_a_second_sigterm_ends_it_at_once_and_it_can_be_continued(
     server: Server, whole: dict[str, Any], phase: str, tmp_path: Path

@@ -213,6 +213,36 @@ def test_the_evaluator_takes_a_score_of_ones_own():
     assert metrics.primary_score == 2.0
 
 
+ON_A_SECOND_DEVICE = """
+import keras, numpy as np, tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tensor_optix.algorithms.tf_dqn import TFDQNAgent
+from tensor_optix.errors import ConfigError
+from tests.agents_of_backends import window_for
+
+q = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(3)])
+agent = TFDQNAgent(q, 3, keras.optimizers.Adam(), {"batch_size": 8, "updates_per_step": 0.1}, device="cpu:1")
+agent.load_state_dict(agent.state_dict())
+assert agent.learn(window_for(agent))["n_updates"] == 8
+optimizer = agent._learner.optimizers["optimizer"]
+places = {v.value.device for v in [*q.variables, *agent._q_target.variables, *optimizer.variables]}
+assert [place[-5:] for place in places] == ["CPU:1"], places
+try:
+    TFDQNAgent(q, 3, keras.optimizers.Adam(), {}, device="cpu:2")
+except ConfigError as error:
+    print(error)
+"""
+
+
+def test_all_of_an_agent_moves_to_the_device_that_is_asked_for():
+    """A process of its own: TensorFlow's devices are settled with its first operation."""
+    done = subprocess.run([sys.executable, "-c", ON_A_SECOND_DEVICE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "one that TensorFlow has here (CPU:0, CPU:1), got 'cpu:2'" in done.stdout
+
+
 # -- the published snippets ------------------------------------------------------------------------------------------
 
 QUICK_START = """

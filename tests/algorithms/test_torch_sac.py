@@ -131,6 +131,32 @@ def test_it_learns_and_says_what_it_is():
     assert agent._c1_tgt is agent._learner.networks["target1"]
 
 
+def test_the_published_example_runs_here_too():
+    """Its keywords and hyperparameters, with PyTorch's networks and optimizers, and the default of ``device``."""
+    obs_dim, action_dim = 27, 6
+    actor = nn.Sequential(nn.Linear(obs_dim, 256), nn.ReLU(), nn.Linear(256, action_dim * 2))
+    critic1, critic2 = (
+        nn.Sequential(nn.Linear(obs_dim + action_dim, 256), nn.ReLU(), nn.Linear(256, 1)) for _ in range(2)
+    )
+    agent = TorchSACAgent(
+        actor=actor, critic1=critic1, critic2=critic2,
+        action_dim=action_dim,
+        actor_optimizer=torch.optim.Adam(actor.parameters(), lr=3e-4),
+        critic_optimizer=torch.optim.Adam([*critic1.parameters(), *critic2.parameters()], lr=3e-4),
+        alpha_optimizer=torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=3e-4),
+        hyperparams=HyperparamSet(params={
+            "learning_rate": 3e-4, "gamma": 0.99,
+            "tau": 0.005, "batch_size": 256,
+            "replay_capacity": 1_000_000,
+        }, episode_id=0),
+    )  # fmt: skip
+    action = agent.act(np.zeros(obs_dim))
+    assert action.shape == (action_dim,)
+    assert np.abs(action).max() < 1.0
+    agent.teardown()
+    assert agent.act(np.zeros(obs_dim)).shape == (action_dim,)
+
+
 # -- borders ---------------------------------------------------------------------------------------------------------
 
 
