@@ -18,7 +18,7 @@ VENV = pathlib.Path(os.environ.get("TENSOR_OPTIX_VENV", ROOT / ".venv")).resolve
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 UV = [str(PYTHON), "-m", "uv"]
 EVERYTHING = "torch,tensorflow,jax,report,search,live,video,trackers,onnx,box2d,docs,test"
-EXTRAS = {"demo": "torch,report", "test": EVERYTHING, "lock": "test"}
+EXTRAS = {"demo": "torch,report,classic", "test": EVERYTHING, "lock": "test"}
 
 
 def main() -> int:

@@ -33,6 +33,8 @@ def evaluate(
 ) -> None:
     """Evaluate the best policy of RUN on fresh seeds, deterministically. Nothing is written into RUN.
 
+    Example: tensor-optix eval runs/CartPole-v1 --episodes 100
+
     Exit codes: 0 done; 2 the call cannot work; 4 the environment or the agent failed; 130 Ctrl-C.
     """
     with told_in_a_sentence(with_traceback=traceback):

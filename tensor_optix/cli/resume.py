@@ -40,6 +40,8 @@ def resume(
 
     The limits of its budget stay as they were; a larger --max-steps or --max-time lets a run go on that they ended.
 
+    Example: tensor-optix resume runs/CartPole-v1 --max-steps 200000
+
     Exit codes are those of train.
     """
     with told_in_a_sentence(with_traceback=traceback):

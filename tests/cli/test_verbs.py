@@ -45,7 +45,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_with_an_example_and_its_exit_codes(verb: str) -> None:
     shown = call(verb, "--help").stdout
-    assert re.search(rf"Example: tensor-optix {verb}|Go on with RUN|fresh seeds", shown)
+    assert f"Example: tensor-optix {verb}" in shown
     assert "xit codes" in shown
 
 
