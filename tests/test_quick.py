@@ -1,6 +1,7 @@
 """An environment id is enough."""
 
 import json
+import re
 import shutil
 
 import gymnasium as gym
@@ -110,6 +111,7 @@ def test_a_finished_run_loads_into_a_fresh_agent(tmp_path):
     data = loaded.pipeline.evaluate(loaded.agent, seeds=[1])
     assert data.episode_returns[0] > 0
     assert loaded.seed == 4
+    assert re.fullmatch(r"Run\(CartPole-v1 x 8: [\d.]+ \[95 %: [\d.]+ to [\d.]+\]; .*\)", repr(loaded))
 
 
 def test_a_run_with_an_agent_of_its_own_is_not_rebuilt_by_guessing(tmp_path):

@@ -54,7 +54,7 @@ def compare(
             return
         for name, path, mean in zip("AB", paths, row["means"], strict=True):
             write_line(sys.stdout, f"{name}        {mean:.1f}   {path}")
-        write_line(sys.stdout, f"A - B    {row['difference']:.1f} [95 % {row['low']:.1f} to {row['high']:.1f}] over "
+        write_line(sys.stdout, f"A - B    {row['difference']:.1f} [95 %: {row['low']:.1f} to {row['high']:.1f}] over "
                                f"{episodes} episodes with the same seeds (--seed {root})")  # fmt: skip
         write_line(sys.stdout, f"verdict  {row['verdict']}")
 

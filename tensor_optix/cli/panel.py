@@ -19,7 +19,8 @@ from tensor_optix.core.reporting import Event, Progress, RunInfo
 from tensor_optix.core.types import RunResult
 
 REFRESHES_PER_SECOND = 4
-EVALUATING = "evaluates the best policy on fresh seeds"
+PHASES = {"confirmed": "evaluates the best policy on fresh seeds", "stopped": "has ended: writes the report"}
+"""What goes on after such a decision, until the next window."""
 
 
 class PanelScreen(Screen):
@@ -61,8 +62,7 @@ class PanelScreen(Screen):
 
     def decided(self, event: Event) -> None:
         self._story = self._story.after_decision(event)
-        if event.kind == "confirmed":
-            self._phase = EVALUATING
+        self._phase = PHASES.get(event.kind, self._phase)
 
     def finished(self, result: RunResult) -> None:
         self._phase = result.explanation

@@ -41,7 +41,7 @@ def show(
 def _head(record: dict[str, Any]) -> list[str]:
     parts = [record["algorithm"], record["backend"], f"seed {record['seed']}"]
     final, low, high = (score_text(record[name]) for name in ("final", "low", "high"))
-    fresh = f", {final} [95 % {low} to {high}] on fresh seeds" if record["final"] is not None else ""
+    fresh = f", {final} [95 %: {low} to {high}] on fresh seeds" if record["final"] is not None else ""
     cost = f"{record['env_steps'] or 0:,} env steps, {duration(record['seconds'] or 0.0)}"
     return [
         f"run      {printable(record['run_dir'])}",

@@ -32,7 +32,7 @@ class Summary:
         return cls(tuple(scores), interquartile_mean(scores), low, high)
 
     def __str__(self) -> str:
-        return f"IQM {self.iqm:.1f} [95 % {self.low:.1f}-{self.high:.1f}] over {len(self.scores)} runs"
+        return f"IQM {self.iqm:.1f} [95 %: {self.low:.1f} to {self.high:.1f}] over {len(self.scores)} runs"
 
 
 @dataclass(frozen=True)

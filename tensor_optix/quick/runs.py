@@ -12,6 +12,7 @@ import numpy as np
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop_config import LoopConfig
+from tensor_optix.core.plain_text import plain, printable
 from tensor_optix.core.rng import checked_seed
 from tensor_optix.core.types import FinalScore, RunResult
 from tensor_optix.errors import CheckpointError, ConfigError
@@ -26,7 +27,7 @@ from tensor_optix.quick.spaces import Task
 from tensor_optix.storage import FileSystem, RunDirectory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run that has ended, here or in another process: its agent holds the best policy.
 
@@ -39,6 +40,13 @@ class Run:
     registry: CheckpointRegistry
     recipe: Recipe | None
     result: RunResult | None = None
+
+    def __repr__(self) -> str:
+        score, interval = self.best_score, self.interval
+        told = "no score" if score is None else f"{score:.1f}"
+        told += f" [95 %: {interval[0]:.1f} to {interval[1]:.1f}]" if interval else ""
+        ended = f", {self.result.reason.value} after {self.result.env_steps:,} env steps" if self.result else ""
+        return f"Run({printable(self.pipeline.description)}: {told}{ended}; {plain(str(self.run_dir))})"
 
     @property
     def best_score(self) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from tensor_optix.core.plain_text import plain, printable
+from tensor_optix.core.plain_text import counted, plain, printable
 from tensor_optix.core.reporting import LineReporter, RunInfo
 from tensor_optix.core.types import RunResult
 
@@ -22,8 +22,8 @@ class Teller(LineReporter):
     def finished(self, result: RunResult) -> None:
         score = "no score" if result.score is None else f"{result.score:.1f} in training"
         if result.final is not None:
-            fresh = f"{result.final.mean:.1f} [95 % {result.final.low:.1f}-{result.final.high:.1f}]"
-            score = f"{fresh} over {len(result.final.returns)} fresh episodes"
+            fresh = f"{result.final.mean:.1f} [95 %: {result.final.low:.1f} to {result.final.high:.1f}]"
+            score = f"{fresh} over {counted(len(result.final.returns), 'fresh episode')}"
         self._out.write(f"{result.reason.value}: {printable(result.explanation)}\n"
                         f"{score}; {result.env_steps:,} env steps; {plain(str(result.run_dir))}\n")  # fmt: skip
         self._out.flush()

@@ -56,7 +56,7 @@ def test_it_prints_mean_interval_and_range_over_fresh_seeds(tmp_path: Path, pipe
     result = call(a_run(tmp_path), "--episodes", 5, "--seed", 3)
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("final    3.0 [95 % ")
+    assert lines[0].startswith("final    3.0 [95 %: ")
     assert "5 fresh episodes, deterministic]" in lines[0]
     assert lines[1] == "range    1.0 to 5.0"
     assert lines[2].endswith("evaluated with --seed 3")

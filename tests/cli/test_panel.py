@@ -126,3 +126,16 @@ def test_the_live_panel_runs_from_start_to_end_and_leaves_the_last_picture() -> 
     assert "plan   Toy-v0" in stream.getvalue()
     assert "● COOLING  20 scores in a row without a gain" in stream.getvalue()
     assert "new best score 240" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "phase"), [("confirmed", "evaluates the best policy"), ("stopped", "writes the report")]
+)
+def test_what_goes_on_after_the_last_window_is_said(kind: str, phase: str) -> None:
+    stream = io.StringIO()
+    screen = PanelScreen(stream)
+    screen.started(an_info())
+    screen.progressed(a_progress())
+    screen.decided(an_event(kind))
+    screen.closed()
+    assert phase in stream.getvalue()
