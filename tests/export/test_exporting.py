@@ -81,7 +81,7 @@ HW, HWC, CHW = (12, 10), (12, 10, 2), (2, 12, 10)
 
 
 @pytest.mark.parametrize(
-    ("kind", "shape"), [("ppo", HW), ("ppo", HWC), ("ppo", CHW), ("dqn", HWC), ("gaussian_ppo", CHW)]
+    ("kind", "shape"), [("ppo", HW), ("ppo", HWC), ("ppo", CHW), ("dqn", HWC), ("gaussian_ppo", CHW), ("sac", HWC)]
 )
 def test_policies_that_see_images_act_as_the_agent_in_every_format(agent_of, kind, shape, tmp_path):
     agent, env = an_agent(kind, agent_of, shape=shape, normalised=False), env_for(kind, shape)
