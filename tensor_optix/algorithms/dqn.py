@@ -107,7 +107,9 @@ class DQNAgent(ReplayAgent):
         if deterministic:
             return greedy, {}
         explores = rng.random(len(greedy)) < self.epsilon
-        return np.where(explores, rng.integers(self.n_actions, size=len(greedy)), greedy), {}
+        if explores.any():
+            greedy[explores] = rng.integers(self.n_actions, size=np.count_nonzero(explores))
+        return greedy, {}
 
     def _decay(self, n_episodes: int) -> None:
         floor = self._params["epsilon_min"]
@@ -127,8 +129,9 @@ class DQNAgent(ReplayAgent):
         before = self._n_updates
         diagnostics = super()._learn(window)
         self._decay(len(window.ended_rows))
-        period = self._target_period(self._params)
-        n_copies = 0 if "target_tau" in self._params else self._n_updates // period - before // period
+        params = self._params
+        period = self._target_period(params)
+        n_copies = 0 if "target_tau" in params else self._n_updates // period - before // period
         return {
             **diagnostics,
             "epsilon": self._epsilon_at(self._env_steps + window.length),

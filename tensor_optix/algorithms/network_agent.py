@@ -177,7 +177,7 @@ class NetworkAgent(BaseAgent):
         return HyperparamSet(self._settings.base, self._episode_id)
 
     @property
-    def _params(self) -> dict[str, Any]:
+    def _params(self) -> Mapping[str, Any]:
         """The hyperparameters in effect now: base values, and schedules where they have got to."""
         return self._settings.at(self._env_steps)
 

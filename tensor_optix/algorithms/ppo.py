@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -107,7 +108,7 @@ class BasePPOAgent(NetworkAgent):
     def _is_controlled(self) -> bool:
         return bool(self._settings.base.get("target_kl"))
 
-    def _in_force(self) -> dict[str, Any]:
+    def _in_force(self) -> Mapping[str, Any]:
         """Base values times the controllers' factors: what this window is learned with."""
         if not self._is_controlled:
             return self._params
@@ -119,7 +120,7 @@ class BasePPOAgent(NetworkAgent):
         """What the policy's entropy can be at most; 0 (default) where it has no bound."""
         return 0.0
 
-    def _epoch_stop(self, params: dict[str, Any]) -> EpochStop | None:
+    def _epoch_stop(self, params: Mapping[str, Any]) -> EpochStop | None:
         return EpochStop("approx_kl", KL_TOLERANCE * params["target_kl"]) if self._is_controlled else None
 
     def _advantages_and_returns(self, window: EpisodeData, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tensor_optix.algorithms.agent_normalizers import ObservationStatistics, RewardStatistics
 from tensor_optix.algorithms.network_agent import NO_CLIPPING, NetworkAgent
-from tensor_optix.backends.base import Estimate, Learner, Update
+from tensor_optix.backends.base import Estimate, InOrder, Learner, Update
 from tensor_optix.core.replay_buffer import ReplayBuffer
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 
@@ -109,9 +109,8 @@ class ReplayAgent(NetworkAgent):
         )  # fmt: skip
         columns = self._columns(batch)
         diagnostics = self._learner.run(
-            self._update(params), columns, np.arange(n_updates * size).reshape(1, n_updates, size),
-            self._scalars(params, n_updates), max_grad_norm=params.get("max_grad_norm", NO_CLIPPING),
-            rng=self._streams.stream("modules"),
+            self._update(params), columns, InOrder(n_updates, size), self._scalars(params, n_updates),
+            max_grad_norm=params.get("max_grad_norm", NO_CLIPPING), rng=self._streams.stream("modules"),
         )  # fmt: skip
         self._n_updates += n_updates
         if params["per_alpha"] > 0.0:

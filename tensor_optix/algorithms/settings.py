@@ -30,8 +30,10 @@ class Settings:
             base[name] = value.start if isinstance(value, LinearSchedule) else value
         return Settings(base, schedules)
 
-    def at(self, env_step: int) -> dict[str, Any]:
+    def at(self, env_step: int) -> Mapping[str, Any]:
         """The values in effect after ``env_step`` env steps."""
+        if not self.schedules:
+            return self.base
         return {**self.base, **{name: schedule.at(env_step) for name, schedule in self.schedules.items()}}
 
     def state_dict(self) -> dict[str, Any]:

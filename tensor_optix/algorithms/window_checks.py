@@ -29,8 +29,10 @@ def action_indices(actions: Any, n_actions: int) -> np.ndarray:
     (Every framework does something else with another number: an error, NaN, or a wrong update without a word.)
     """
     given = np.asarray(actions).reshape(-1)
-    numbers = given.astype(np.float64) if given.dtype.kind in "iubf" else np.full(given.shape, np.nan)
-    is_right = (numbers >= 0) & (numbers < n_actions) & (np.trunc(numbers) == numbers)
+    numbers = given if given.dtype.kind in "iubf" else np.full(given.shape, np.nan)
+    is_right = (numbers >= 0) & (numbers < n_actions)
+    if numbers.dtype.kind == "f":
+        is_right &= np.trunc(numbers) == numbers
     if not is_right.all():
         row = int(is_right.argmin())
         raise ConfigError(
@@ -49,8 +51,8 @@ def _require_equal_lengths(window: EpisodeData) -> None:
         "truncated": window.truncated,
         **{f"extras[{name!r}]": column for name, column in window.extras.items()},
     }
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
+    if any(len(column) != window.length for column in columns.values()):
+        lengths = {name: len(column) for name, column in columns.items()}
         raise ConfigError(f"the columns of a window must be equally long, got {lengths}")
 
 

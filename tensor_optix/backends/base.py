@@ -113,6 +113,24 @@ class Update:
 
 
 @dataclass(frozen=True)
+class InOrder:
+    """Rows of one epoch that takes the data as it lies, batch after batch: no row needs to be gathered."""
+
+    n_updates: int
+    batch_size: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """As of an index matrix [E, M, B]."""
+        return (1, self.n_updates, self.batch_size)
+
+    def batches(self, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Columns [M, B, ...] of ``data``."""
+        n, size = self.n_updates, self.batch_size
+        return {name: column.reshape(n, size, *column.shape[1:]) for name, column in data.items()}
+
+
+@dataclass(frozen=True)
 class EpochStop:
     """No further epoch begins after one in which the mean of ``metric`` is above ``limit``."""
 
@@ -153,7 +171,7 @@ class Learner(ABC):
         self,
         update: Update,
         data: Mapping[str, np.ndarray],
-        rows: np.ndarray,
+        rows: np.ndarray | InOrder,
         scalars: Mapping[str, float | np.ndarray],
         *,
         max_grad_norm: float,
@@ -162,11 +180,11 @@ class Learner(ABC):
     ) -> dict[str, float]:
         """A sequence of minibatch updates, as one compiled program where the backend compiles.
 
-        Update (e, m) is made on ``data[rows[e, m]]``; rows: int64 [E, M, B]. scalars: one value for all updates, or
-        an array [E, M] with one for each. Neither new values of the scalars, nor another learning rate or number of
-        epochs, compile anything anew; M and B are shapes. Each step's gradients are clipped to the global norm
-        ``max_grad_norm`` over the networks it trains. ``rng`` gives one seed to whatever the networks draw themselves
-        (dropout).
+        Update (e, m) is made on ``data[rows[e, m]]``; rows: int64 [E, M, B], or ``InOrder``. scalars: one value for
+        all updates, or an array [E, M] with one for each. Neither new values of the scalars, nor another learning
+        rate or number of epochs, compile anything anew; M and B are shapes. Each step's gradients are clipped to the
+        global norm ``max_grad_norm`` over the networks it trains. ``rng`` gives one seed to whatever the networks
+        draw themselves (dropout).
         An update of which any step's loss or gradient is not finite is skipped as a whole and leaves weights,
         targets, buffers and moments as they are.
         Returns, over the updates made in the last epoch that was run, the mean of each metric of each step's loss

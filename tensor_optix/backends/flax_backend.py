@@ -13,13 +13,24 @@ import numpy as np
 import optax
 from flax import nnx
 
-from tensor_optix.backends.base import EpochStop, Estimate, Learner, NetworkState, Step, Update, differences, summary
+from tensor_optix.backends.base import (
+    EpochStop,
+    Estimate,
+    InOrder,
+    Learner,
+    NetworkState,
+    Step,
+    Update,
+    differences,
+    summary,
+)
 from tensor_optix.backends.flax_host import dense_layers, host_mlp
 from tensor_optix.backends.flax_learning_rate import LearningRate, strongly_typed
 from tensor_optix.backends.flax_modules import Modules, Values
 from tensor_optix.backends.flax_moments import moments_by_parameter, state_from_moments, type_of
 from tensor_optix.backends.flax_ops import OPS
 from tensor_optix.backends.flax_updates import (
+    COUNTS,
     MAX_SKIPPED_IN_A_ROW,
     Epoch,
     Optimized,
@@ -69,8 +80,6 @@ class FlaxLearner(Learner):
         self._initial_rate = _known_rate(next(iter(optimizers)), self._rates, learning_rate)
         self._ratio = 1.0
         self._skipped_in_a_row = 0
-        self._counts = {number: jnp.int32(number) for number in range(MAX_SKIPPED_IN_A_ROW)}
-        self._not_over = jnp.bool_(False)
         self._is_dense: dict[str, bool] = {}
         self._compiled: dict[Any, Any] = {}
 
@@ -137,7 +146,7 @@ class FlaxLearner(Learner):
         self,
         update: Update,
         data: Mapping[str, np.ndarray],
-        rows: np.ndarray,
+        rows: np.ndarray | InOrder,
         scalars: Mapping[str, float | np.ndarray],
         *,
         max_grad_norm: float,
@@ -149,18 +158,23 @@ class FlaxLearner(Learner):
         Compiled once for each update, mode of the modules and shape of data and minibatches: make an ``Update`` once
         and keep it.
         """
-        epoch = self._epoch(update, stop, is_single=len(rows) == 1)
+        epoch = self._epoch(update, stop, is_single=rows.shape[0] == 1)
+        of_each: Any = [None]
         columns = {name: np.asarray(column) for name, column in data.items()}
+        if isinstance(rows, InOrder):
+            columns = rows.batches(columns)
+        else:
+            of_each = rows.astype(np.int32)
         if not epoch.takes_host_arrays:
             columns = jax.device_put(columns)
         tables = {name: np.broadcast_to(np.asarray(x, np.float32), rows.shape[:2]) for name, x in scalars.items()}
         settings = Settings(
-            rates={name: np.float32(rate.factor(self._ratio)) for name, rate in self._rates.items()},
+            rates=np.array([self._rates[step.optimizer].factor(self._ratio) for step in update.steps], np.float32),
             max_grad_norm=np.float32(max_grad_norm), stop_limit=np.float32(stop.limit if stop else np.inf),
         )  # fmt: skip
         progress, reports = self._started(update, int(rng.integers(2**31))), []
         with nullcontext() if self._is_compiled else jax.disable_jit():
-            for number, of_epoch in enumerate(rows.astype(np.int32)):
+            for number, of_epoch in enumerate(of_each):
                 at = {name: table[number] for name, table in tables.items()}
                 progress, report = epoch.call(progress, columns, of_epoch, at, settings)
                 reports.append(report)
@@ -210,14 +224,15 @@ class FlaxLearner(Learner):
         return optimized
 
     def _started(self, update: Update, seed: int) -> Progress:
-        values = self._modules.read()
-        none = self._compile(("none", len(update.steps)), lambda: jnp.zeros(len(update.steps), jnp.float32))
-        zero = self._counts[0]
-        return Progress(
-            values=self._modules.seeded(values, seed), moments=dict(self._moments),
-            n_made=zero, n_skipped=zero, skipped_in_a_row=self._counts[self._skipped_in_a_row], n_epochs=zero,
-            is_over=self._not_over, losses=none, norms=none,
-        )  # fmt: skip
+        in_a_row = self._skipped_in_a_row
+
+        def start() -> tuple[Any, Any, Any]:
+            counts = jnp.zeros(len(COUNTS), jnp.int32).at[COUNTS.index("skipped_in_a_row")].set(in_a_row)
+            return counts, jnp.bool_(False), jnp.zeros((2, len(update.steps)), jnp.float32)
+
+        counts, is_over, bad = self._compile(("start", in_a_row, len(update.steps)), start)
+        values = self._modules.seeded(self._modules.read(), seed)
+        return Progress(values, dict(self._moments), counts, is_over, bad)
 
     def _finished(self, epoch: Epoch, progress: Progress, reports: list[Any]) -> dict[str, float]:
         """Hand weights and moments over, and report. Raises NonFiniteError where too many updates were skipped."""
@@ -331,7 +346,7 @@ def _known_rate(name: str, rates: Mapping[str, LearningRate], declared: float | 
 
 
 def _too_many_skipped(progress: Progress) -> NonFiniteError:
-    losses, norms = jax.device_get((progress.losses, progress.norms))
+    losses, norms = np.asarray(progress.bad)
     worst = int(np.argmin(np.isfinite(losses) & np.isfinite(norms)))
     return NonFiniteError(
         f"{MAX_SKIPPED_IN_A_ROW} updates in a row were not finite and have been skipped; in the last one the "

@@ -138,10 +138,13 @@ class Modules:
         return [variable.get_raw_value() for variable in self.variables]
 
     def write(self, values: Values) -> None:
-        """Hand new arrays to the user's modules (what only drew random numbers keeps its own)."""
+        """Hand new arrays to the user's modules (what only drew random numbers keeps its own).
+
+        Never inside a transformation, which is all that nnx's own ``set_raw_value`` would make sure of, twice.
+        """
         for number, (variable, value) in enumerate(zip(self.variables, values, strict=True)):
             if number not in self.random:
-                variable.set_raw_value(value)
+                object.__setattr__(variable, "_raw_value", value)
 
     def seeded(self, values: Values, seed: int) -> Values:
         """``values`` with random keys that follow from ``seed`` and counters at zero."""

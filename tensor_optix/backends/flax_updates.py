@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
 from tensor_optix.backends.base import Step, Update
 from tensor_optix.backends.flax_modules import Modules, Structure, Values
@@ -42,29 +43,29 @@ class Optimized:
 
 
 class Progress(NamedTuple):
-    """What the updates carry from one to the next, and a run from one epoch to the next."""
+    """What the updates carry from one to the next, and a run from one epoch to the next.
+
+    Few arrays: each takes microseconds to hand to a program and back, and each number of its own is an operation.
+    """
 
     values: Values
     moments: dict[str, Any]
-    n_made: Any
-    n_skipped: Any
-    skipped_in_a_row: Any
-    n_epochs: Any
+    counts: Any     # int32, by COUNTS
     is_over: Any
-    losses: Any     # [steps], of the last update that was skipped
-    norms: Any      # [steps]
+    bad: Any        # [2, steps]: losses and gradient norms of the last update that was skipped
 
 
 class Settings(NamedTuple):
     """Run-time numbers: another value compiles nothing anew."""
 
-    rates: dict[str, Any]      # what each optimizer's updates are multiplied by
+    rates: Any             # [optimizers]: what their updates are multiplied by, in the order of the update's steps
     max_grad_norm: Any
     stop_limit: Any
 
 
 EpochCall = Callable[[Progress, dict[str, Any], Any, dict[str, Any], Settings], tuple[Progress, Any]]
-"""(progress, data, rows [M, B], scalars by name [M], settings) -> (progress, what ``Epoch.report`` reads)."""
+"""(progress, data, rows [M, B], scalars by name [M], settings) -> (progress, what ``Epoch.report`` reads). Without
+rows data comes as [M, B, ...] already."""
 
 COUNTS = ("n_made", "n_skipped", "skipped_in_a_row", "n_epochs")
 
@@ -73,7 +74,7 @@ COUNTS = ("n_made", "n_skipped", "skipped_in_a_row", "n_epochs")
 class Epoch:
     """takes_host_arrays: data comes as NumPy arrays, which a single call takes faster than JAX's own (several calls
     would copy them again and again). Always the same way: to JAX they are two programs.
-    metrics: names of what is summed over the updates of an epoch, "count" among them; known once it has run.
+    metrics: names of what is summed over the updates of an epoch; known once it has run.
     """
 
     call: EpochCall
@@ -81,12 +82,12 @@ class Epoch:
     metrics: tuple[str, ...] = ()
 
     def report(self, numbers: Any) -> tuple[dict[str, int], dict[str, float]]:
-        """COUNTS and the sums. All numbers come to the host as one array: each array costs as much as a small step."""
-        counts, sums = numbers[: len(COUNTS)], numbers[len(COUNTS) :]
-        return (
-            {name: int(count) for name, count in zip(COUNTS, counts, strict=True)},
-            {name: float(total) for name, total in zip(self.metrics, sums, strict=True)},
-        )
+        """COUNTS, and the sums with "count", how many updates they are of. All numbers come to the host as one
+        array: each array costs as much as a small step.
+        """
+        found = numbers.tolist()
+        counts = {name: int(count) for name, count in zip(COUNTS, found[: len(COUNTS)], strict=True)}
+        return counts, dict(zip((*self.metrics, "count"), found[len(COUNTS) :], strict=True))
 
 
 def compiled_epoch(
@@ -107,75 +108,85 @@ def compiled_epoch(
     def epoch(
         before: Progress, data: dict[str, Any], rows: Any, scalars: dict[str, Any], settings: Settings
     ) -> tuple[Progress, Any]:
+        n_updates = (next(iter(data.values())) if rows is None else rows).shape[0]
+
+        def at(number: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+            """Batch and scalars of one update."""
+            if rows is None:
+                batch = {name: column[number] for name, column in data.items()}
+            else:
+                batch = {name: jnp.take(column, rows[number], axis=0, mode="clip") for name, column in data.items()}
+            return batch, {name: column[number] for name, column in scalars.items()}
+
         def goes_on(carry: tuple[Any, Progress, Any]) -> Any:
             number, progress, _ = carry
-            return (number < rows.shape[0]) & ~progress.is_over
+            return (number < n_updates) & ~progress.is_over
 
         def body(carry: tuple[Any, Progress, Any]) -> tuple[Any, Progress, Any]:
             number, progress, sums = carry
-            batch = {name: jnp.take(column, rows[number], axis=0, mode="clip") for name, column in data.items()}
-            at = {name: column[number] for name, column in scalars.items()}
-            progress, metrics = attempt(progress, batch, at, settings)
-            return number + 1, progress, jax.tree.map(jnp.add, sums, metrics)
+            progress, metrics = attempt(progress, *at(number), settings)
+            return number + 1, progress, sums + metrics
 
-        first = ({name: column[0] for name, column in scalars.items()}, settings)
-        batch = {name: jnp.take(column, rows[0], axis=0, mode="clip") for name, column in data.items()}
-        shapes = jax.eval_shape(attempt, before, batch, *first)[1]
-        zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
-        _, after, sums = jax.lax.while_loop(goes_on, body, (jnp.int32(0), before, zeros))
+        shape = jax.eval_shape(attempt, before, *at(0), settings)[1]
+        start = (jnp.int32(0), before, jnp.zeros(shape.shape, shape.dtype))
+        _, after, sums = jax.lax.while_loop(goes_on, body, start)
         is_over = after.is_over
+        made.metrics = attempt.metrics
         if stop_metric is not None:
-            is_over |= sums[stop_metric] > settings.stop_limit * sums["count"]
-        after = after._replace(n_epochs=before.n_epochs + ~before.is_over, is_over=is_over)
-        made.metrics = tuple(sorted(sums))  # at every tracing the same
-        counts = [after.n_made, after.n_skipped, after.skipped_in_a_row, after.n_epochs]
-        numbers = [*counts, *(sums[name] for name in made.metrics)]
-        return after, jnp.stack([jnp.asarray(number, jnp.float32) for number in numbers])
+            is_over |= sums[made.metrics.index(stop_metric)] > settings.stop_limit * sums[-1]
+        counts = after.counts.at[COUNTS.index("n_epochs")].add(jnp.int32(~before.is_over))
+        return after._replace(counts=counts, is_over=is_over), jnp.concatenate([counts.astype(jnp.float32), sums])
 
     made = Epoch(jax.jit(epoch), takes_host_arrays)
     return made
 
 
 class _Attempt:
-    """One minibatch update, made as a whole or not at all."""
+    """One minibatch update, made as a whole or not at all.
+
+    metrics: the names of what it returns, known once it was traced.
+    """
 
     def __init__(
         self, update: Update, structure: Structure, modules: Modules, optimizers: Mapping[str, Optimized]
     ) -> None:
         self._update, self._structure, self._modules, self._optimizers = update, structure, modules, optimizers
+        self.metrics: tuple[str, ...] = ()
 
     def __call__(
         self, before: Progress, batch: dict[str, Any], scalars: dict[str, Any], settings: Settings
-    ) -> tuple[Progress, dict[str, Any]]:
+    ) -> tuple[Progress, Any]:
+        """Progress, and the metrics followed by 1; zeros where the update was skipped."""
         values, metrics = before.values, dict[str, Any]()
-        gradients, each_loss = [], []
+        gradients, each_loss, each_norm = [], [], []
         for step in self._update.steps:
             optimized = self._optimizers[step.optimizer]
             loss, found, gradient, values = loss_and_gradient(step, self._structure, optimized, values, batch, scalars)
-            each_loss.append(loss)
+            clipped, norm = _clipped(gradient, settings.max_grad_norm)
             metrics |= found
-            gradients.append(gradient)
-        each_norm = [_global_norm(gradient) for gradient in gradients]
+            gradients.append(clipped)
+            each_loss.append(loss)
+            each_norm.append(norm)
         moments = dict(before.moments)
-        for step, loss, gradient, norm in zip(self._update.steps, each_loss, gradients, each_norm, strict=True):
-            gradient = _clipped(gradient, norm, settings.max_grad_norm)
-            values, moments[step.optimizer] = self._stepped(step, values, before, gradient, loss, settings)
+        for number, (step, loss, gradient) in enumerate(zip(self._update.steps, each_loss, gradients, strict=True)):
+            values, moments[step.optimizer] = self._stepped(
+                step, values, before, gradient, loss, settings.rates[number]
+            )
         values = self._moved_targets(values, scalars)
-        losses, norms = jnp.stack(each_loss), jnp.stack(each_norm)
-        is_finite = jnp.isfinite(losses).all() & jnp.isfinite(norms).all()
+        numbers = jnp.stack([jnp.stack(each_loss), jnp.stack(each_norm)])
+        is_finite = jnp.isfinite(numbers).all()
         metrics |= dict(zip(_norm_names(self._update), each_norm, strict=True))
-        made = {**{name: jnp.where(is_finite, value, 0.0) for name, value in metrics.items()},
-                "count": jnp.float32(is_finite)}  # fmt: skip
-        return self._outcome(before, values, moments, is_finite, losses, norms), made
+        self.metrics = tuple(sorted(metrics))  # at every tracing the same
+        told = jnp.stack([*(jnp.asarray(metrics[name], jnp.float32) for name in self.metrics), jnp.float32(1.0)])
+        return self._outcome(before, values, moments, is_finite, numbers), jnp.where(is_finite, told, 0.0)
 
     def _stepped(
-        self, step: Step, values: Values, before: Progress, gradient: Any, loss: Any, settings: Settings
+        self, step: Step, values: Values, before: Progress, gradient: Any, loss: Any, rate: Any
     ) -> tuple[Values, Any]:
         optimized = self._optimizers[step.optimizer]
         changes, moments = optimized.transformation.update(
             gradient, before.moments[step.optimizer], optimized.tree(before.values), value=loss
         )
-        rate = settings.rates[step.optimizer]
         stepped = jax.tree.map(
             lambda x, change: (x + rate * change).astype(x.dtype), optimized.tree(values), changes
         )
@@ -192,20 +203,20 @@ class _Attempt:
         return moved
 
     def _outcome(
-        self, before: Progress, values: Values, moments: dict[str, Any], is_finite: Any, losses: Any, norms: Any
+        self, before: Progress, values: Values, moments: dict[str, Any], is_finite: Any, numbers: Any
     ) -> Progress:
         def chosen(new: Any, old: Any) -> Any:
             return jnp.where(is_finite, new, old).astype(old.dtype)
 
         random = set(self._modules.random)  # random numbers that a skipped update drew are drawn
-        in_a_row = jnp.where(is_finite, 0, before.skipped_in_a_row + 1)
+        n_made, n_skipped, in_a_row, n_epochs = before.counts
+        in_a_row = jnp.where(is_finite, 0, in_a_row + 1)
         return Progress(
             values=[new if n in random else chosen(new, old)
                     for n, (new, old) in enumerate(zip(values, before.values, strict=True))],
             moments=jax.tree.map(chosen, moments, before.moments),
-            n_made=before.n_made + is_finite, n_skipped=before.n_skipped + ~is_finite,
-            skipped_in_a_row=in_a_row, n_epochs=before.n_epochs, is_over=in_a_row >= MAX_SKIPPED_IN_A_ROW,
-            losses=jnp.where(is_finite, before.losses, losses), norms=jnp.where(is_finite, before.norms, norms),
+            counts=jnp.stack([n_made + is_finite, n_skipped + ~is_finite, in_a_row, n_epochs]),
+            is_over=in_a_row >= MAX_SKIPPED_IN_A_ROW, bad=jnp.where(is_finite, before.bad, numbers),
         )  # fmt: skip
 
 
@@ -231,13 +242,13 @@ def _replaced(values: Values, indices: Any, replacements: Any) -> Values:
     return replaced
 
 
-def _global_norm(gradient: Any) -> Any:
-    return jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradient)))
-
-
-def _clipped(gradient: Any, norm: Any, max_norm: Any) -> Any:
-    factor = jnp.where(norm > max_norm, max_norm / (norm + 1e-6), 1.0)
-    return jax.tree.map(lambda g: g * factor, gradient)
+def _clipped(gradient: Any, max_norm: Any) -> tuple[Any, Any]:
+    """The gradient clipped to the global norm ``max_norm``, and its norm before: as one flat vector, because a
+    product of two is added up many numbers at a time, and a sum of squares one by one.
+    """
+    flat, as_tree = ravel_pytree(gradient)
+    norm = jnp.sqrt(jnp.vdot(flat, flat, precision=jax.lax.Precision.HIGHEST))
+    return as_tree(flat * jnp.where(norm > max_norm, max_norm / (norm + 1e-6), 1.0)), norm
 
 
 def _norm_names(update: Update) -> list[str]:

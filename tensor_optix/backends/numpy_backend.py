@@ -113,12 +113,15 @@ class HostMLP:
         return x.copy()
 
 
+_ZERO = np.float32(0.0)  # a number of Python's takes as long to convert as a small layer to rectify
+
+
 def tanh(x: np.ndarray) -> None:
     np.tanh(x, out=x)
 
 
 def relu(x: np.ndarray) -> None:
-    np.maximum(x, 0.0, out=x)
+    np.maximum(x, _ZERO, out=x)
 
 
 def sigmoid(x: np.ndarray) -> None:

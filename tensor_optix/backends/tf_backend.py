@@ -12,6 +12,7 @@ import numpy as np
 from tensor_optix.backends.base import (
     EpochStop,
     Estimate,
+    InOrder,
     Learner,
     NetworkState,
     Step,
@@ -20,8 +21,9 @@ from tensor_optix.backends.base import (
     summary,
 )
 from tensor_optix.backends.numpy_backend import HostMLP
+from tensor_optix.backends.tf_calls import DirectCall
 from tensor_optix.backends.tf_device import chosen_device, move, on_its_device
-from tensor_optix.backends.tf_host import host_mlp
+from tensor_optix.backends.tf_host import HostStack
 from tensor_optix.backends.tf_import import keras, tf
 from tensor_optix.backends.tf_layers import (
     Network,
@@ -84,7 +86,8 @@ class TFLearner(Learner):
         self._rate_ratios = {n: float(o.learning_rate) / first if first else 1.0 for n, o in optimizers.items()}
         self._programs: dict[Any, Program] = {}
         self._forwards: dict[Any, Any] = {}
-        self._acts_on_host: dict[str, bool] = {}
+        self._seeds: list[Any] = []
+        self._hosts: dict[str, HostStack | None] = {}
         self._is_ready = False
         self._build_optimizers()
 
@@ -97,19 +100,18 @@ class TFLearner(Learner):
         if key not in self._forwards:
             network = self._built(name, x)
             call = tf.function(lambda batch: network(batch, training=False), autograph=False)
-            self._forwards[key] = call.get_concrete_function(tf.TensorSpec([None, *x.shape[1:]], x.dtype))
+            self._forwards[key] = DirectCall(call, tf.TensorSpec([None, *x.shape[1:]], x.dtype))
         outputs: np.ndarray = self._forwards[key](x).numpy()
         return outputs
 
     def acting_forward(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
         """On the host for a plain dense stack, with a copy of its weights; else one concrete function for all rows."""
         network = self.networks[name]
-        if not self._acts_on_host.get(name, True) or not is_built(network):
-            return partial(self.forward, name)
-        host = host_mlp(network)
-        if host is not None and name not in self._acts_on_host:
-            self._acts_on_host[name] = self._agrees(name, host)
-        return host if host is not None and self._acts_on_host[name] else partial(self.forward, name)
+        if name not in self._hosts and is_built(network):
+            stack = HostStack.of(network)
+            self._hosts[name] = stack if stack is not None and self._agrees(name, stack.now()) else None
+        found = self._hosts.get(name)
+        return partial(self.forward, name) if found is None else found.now()
 
     def _built(self, name: str, x: Any) -> Network:
         """The network, with its weights made by a call on ``x`` where it had none."""
@@ -137,7 +139,7 @@ class TFLearner(Learner):
                 self._build_optimizers()
             call = tf.function(lambda batch: estimate(OPS, networks, batch), autograph=False)
             specs = {name: tf.TensorSpec([None, *x.shape[1:]], x.dtype) for name, x in tensors.items()}
-            self._forwards[key] = call.get_concrete_function(specs)
+            self._forwards[key] = DirectCall(call, specs)
         return {name: column.numpy() for name, column in self._forwards[key](tensors).items()}
 
     def _inference_calls(self) -> dict[str, Any]:
@@ -150,7 +152,7 @@ class TFLearner(Learner):
         self,
         update: Update,
         data: Mapping[str, np.ndarray],
-        rows: np.ndarray,
+        rows: np.ndarray | InOrder,
         scalars: Mapping[str, float | np.ndarray],
         *,
         max_grad_norm: float,
@@ -158,6 +160,8 @@ class TFLearner(Learner):
         stop: EpochStop | None = None,
     ) -> dict[str, float]:
         tensors = self._tensors(data)
+        if isinstance(rows, InOrder):
+            rows = np.arange(rows.n_updates * rows.batch_size).reshape(rows.shape)
         per_update = {name: np.broadcast_to(np.asarray(value), rows.shape[:2]) for name, value in scalars.items()}
         program = self._program(update, stop, tensors, rows, per_update)
         self._seed_layers(int(rng.integers(2**63)))
@@ -193,6 +197,7 @@ class TFLearner(Learner):
         if self._compilation is Compilation.NONE:
             self._programs.clear()
         if key not in self._programs:
+            self._seeds = _seed_states(self.networks)
             batch = {name: tf.gather(column, rows[0, 0]) for name, column in data.items()}
             first = {name: tf.constant(value[0, 0], self._dtype) for name, value in scalars.items()}
             graph = UpdateGraph(self.networks, self.optimizers, update)
@@ -208,10 +213,10 @@ class TFLearner(Learner):
         return list(dict.fromkeys(names))
 
     def _seed_layers(self, seed: int) -> None:
-        states = {id(state): state for network in self.networks.values() for state in seed_states(network)}
-        generator = np.random.default_rng(seed)
-        for state in states.values():
-            state.assign([generator.integers(2**31), 0])
+        if self._seeds:
+            generator = np.random.default_rng(seed)
+            for state in self._seeds:
+                state.assign([generator.integers(2**31), 0])
 
     @on_its_device
     def loss_and_gradients(
@@ -295,6 +300,7 @@ class TFLearner(Learner):
         """Forget what was compiled; the next call compiles again."""
         self._programs.clear()
         self._forwards.clear()
+        self._hosts.clear()
 
     def _network_state(self) -> NetworkState:
         return {
@@ -320,6 +326,7 @@ class TFLearner(Learner):
         self._dtype = _common_dtype(self.networks)
         move((variable for network in self.networks.values() for variable in network.variables), self.device)
         move((variable for optimizer in self.optimizers.values() for variable in optimizer.variables), self.device)
+        self._hosts.clear()  # they read the weights where these were
         weights: dict[int, dict[int, Any]] = {}
         for name, optimizer in self.optimizers.items():
             own = [variable for n in self._trains[name] for variable in trained_variables(self.networks[n])]
@@ -352,6 +359,11 @@ class TFLearner(Learner):
     def _tensor(self, array: np.ndarray) -> Any:
         is_floating = np.issubdtype(array.dtype, np.floating)
         return tf.constant(array, dtype=self._dtype if is_floating else None)
+
+
+def _seed_states(networks: Mapping[str, Network]) -> list[Any]:
+    """Those of all networks, each once."""
+    return list({id(state): state for network in networks.values() for state in seed_states(network)}.values())
 
 
 def _require_keras(networks: Mapping[str, Network], optimizers: Mapping[str, Any]) -> None:

@@ -8,13 +8,14 @@ nor any number compiles anew; another B does, and M where it passes a power of t
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
 import numpy as np
 
 from tensor_optix.backends.base import EpochStop
+from tensor_optix.backends.tf_calls import DirectCall
 from tensor_optix.backends.tf_import import tf
 from tensor_optix.backends.tf_updates import UpdateGraph
 
@@ -64,13 +65,10 @@ class Program:
         self._graph, self._dtype = graph, dtype
         self._names = list(metric_names)
         self._stop_at = None if stop_metric is None else self._names.index(stop_metric)
-        self._functions: dict[tuple[Any, ...], Any] = {}
+        self._calls: dict[tuple[Any, ...], DirectCall] = {}
         self._compilation, self._has_run = compilation, False
-
-    @property
-    def n_traces(self) -> int:
+        self.n_traces = 0
         """How often the sequence was traced so far."""
-        return sum(function.experimental_get_tracing_count() for function in self._functions.values())
 
     def __call__(
         self,
@@ -93,7 +91,7 @@ class Program:
             tf.constant(np.inf if stop is None else stop.limit, self._dtype),
         )  # fmt: skip
         try:
-            counts = self._function(data, scalars)(*arguments)
+            counts = self._sequence_for(data, scalars)(*arguments)
         except _XLA_ERRORS as error:
             if self._has_run or self._compilation is not Compilation.XLA:
                 raise
@@ -110,26 +108,27 @@ class Program:
 
     def _without_xla(self, arguments: tuple[Any, ...], error: Exception) -> Counts:
         """Compilation comes before the first operation that changes anything: nothing has happened yet."""
-        self._functions.clear()
+        self._calls.clear()
         self._compilation = Compilation.GRAPH
         data, _, _, scalars, *_ = arguments
-        counts: Counts = self._function(data, scalars)(*arguments)
+        counts: Counts = self._sequence_for(data, scalars)(*arguments)
         reason = str(error).strip().splitlines()[0]
         logger.warning("XLA cannot compile this update (%s): it runs as a plain graph, which is slower", reason)
         return counts
 
-    def _function(self, data: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> Any:
+    def _sequence_for(self, data: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> Callable[..., Counts]:
         if self._compilation is Compilation.NONE:
             return self._sequence
-        columns = {name: tf.TensorSpec([None, *column.shape[1:]], column.dtype) for name, column in data.items()}
-        key = (*sorted((name, tuple(spec.shape[1:]), spec.dtype) for name, spec in columns.items()), *sorted(scalars))
-        if key not in self._functions:
+        key = (*((name, column.shape[1:], column.dtype) for name, column in data.items()), *scalars)
+        if key not in self._calls:
+            columns = {name: tf.TensorSpec([None, *column.shape[1:]], column.dtype) for name, column in data.items()}
             number, count = tf.TensorSpec([], self._dtype), tf.TensorSpec([], tf.int32)
             per_update = {name: tf.TensorSpec([None, None], self._dtype) for name in scalars}
             rows = tf.TensorSpec([None, None, None], tf.int64)
-            signature = [columns, rows, count, per_update, number, count, number]
-            self._functions[key] = tf.function(self._sequence, input_signature=signature, autograph=False)
-        return self._functions[key]
+            traced = tf.function(self._sequence, autograph=False)
+            self._calls[key] = DirectCall(traced, columns, rows, count, per_update, number, count, number)
+            self.n_traces += traced.experimental_get_tracing_count()
+        return self._calls[key]
 
     def _sequence(
         self, data: Counts, rows: Tensor, n_minibatches: Tensor, scalars: Counts, max_grad_norm: Tensor,

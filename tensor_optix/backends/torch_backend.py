@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -12,9 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tensor_optix.backends.base import EpochStop, Estimate, Learner, NetworkState, Step, Update, differences, summary
+from tensor_optix.backends.base import (
+    EpochStop,
+    Estimate,
+    InOrder,
+    Learner,
+    NetworkState,
+    Step,
+    Update,
+    differences,
+    summary,
+)
 from tensor_optix.backends.numpy_backend import HostMLP
-from tensor_optix.backends.torch_host import dense_layers, host_mlp
+from tensor_optix.backends.torch_host import HostStack
 from tensor_optix.backends.torch_modules import (
     array,
     common_dtype,
@@ -25,7 +35,7 @@ from tensor_optix.backends.torch_modules import (
     refuse_recurrent,
     require_device,
 )
-from tensor_optix.backends.torch_updates import Roles, Updates
+from tensor_optix.backends.torch_updates import Metrics, Roles, Updates
 from tensor_optix.errors import ArchitectureMismatch, ConfigError
 
 
@@ -112,7 +122,7 @@ class TorchLearner(Learner):
         self.networks = dict(networks)
         self.optimizers = dict(optimizers)
         self.device = torch.device(device)
-        self._hosts: dict[str, tuple[tuple[int, ...], HostMLP]] = {}
+        self._hosts: dict[str, HostStack] = {}
         self._skipped_in_a_row = 0
         self._roles: Roles | None = None
         require_device(self.networks, self.device)
@@ -149,18 +159,14 @@ class TorchLearner(Learner):
 
     def acting_forward(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
         """On the host for a plain dense stack, seeing every update in place; else ``forward``."""
-        module = self.networks[name]
-        layers = dense_layers(module)
-        if layers is None:
+        known = self._hosts.get(name)
+        if known is not None and known.fits():
+            return known.host
+        stack = HostStack.of(self.networks[name])
+        if stack is None or not self._agrees(name, stack.host):
             return partial(self.forward, name)
-        pointers = tuple(parameter.data_ptr() for parameter in module.parameters())
-        known, host = self._hosts.get(name, ((), None))
-        if host is None or known != pointers:
-            host = host_mlp(layers)
-            if not self._agrees(name, host):
-                return partial(self.forward, name)
-            self._hosts[name] = (pointers, host)
-        return host
+        self._hosts[name] = stack
+        return stack.host
 
     def _agrees(self, name: str, host: HostMLP) -> bool:
         n_inputs = host.layers[0].weight.shape[0]
@@ -178,7 +184,7 @@ class TorchLearner(Learner):
         self,
         update: Update,
         data: Mapping[str, np.ndarray],
-        rows: np.ndarray,
+        rows: np.ndarray | InOrder,
         scalars: Mapping[str, float | np.ndarray],
         *,
         max_grad_norm: float,
@@ -187,18 +193,15 @@ class TorchLearner(Learner):
     ) -> dict[str, float]:
         self._roles = Roles.fitting(self._roles, update, self.networks, self.optimizers)
         updates = Updates(self._roles, self.networks, OPS, skipped_before=self._skipped_in_a_row)
-        tensors, n_minibatches = self._tensors(data), rows.shape[1]
+        n_epochs, n_minibatches, _ = rows.shape
         means: dict[str, float] = {}
-        with self._module_randomness(int(rng.integers(2**63))), evaluation_mode(self._roles.constants):
+        with self._module_randomness(int(rng.integers(2**63))), evaluation_mode(self._roles.to_evaluate):
             try:
-                for number, epoch in enumerate(rows):
-                    batches = zip(
-                        _minibatches(tensors, torch.from_numpy(epoch)),
-                        _scalars_by_update(scalars, number, n_minibatches), strict=True,
-                    )  # fmt: skip
+                for number, epoch in enumerate(self._epochs(data, rows)):
+                    batches = zip(epoch, _scalars_by_update(scalars, number, n_minibatches), strict=True)
                     attempts = [updates.attempt(batch, values, max_grad_norm) for batch, values in batches]
                     made = [metrics for metrics in attempts if metrics]
-                    if stop is None and number < len(rows) - 1:
+                    if stop is None and number < n_epochs - 1:
                         continue  # nobody asks how this epoch went
                     means = _means(made)
                     if stop is not None and means.get(stop.metric, 0.0) > stop.limit:
@@ -344,6 +347,16 @@ class TorchLearner(Learner):
 
     # -- data and randomness ------------------------------------------------------------------------------------
 
+    def _epochs(self, data: Mapping[str, np.ndarray], rows: np.ndarray | InOrder) -> Iterator[_Minibatches]:
+        """The minibatches of each epoch; one gather for all of them, because each of its own costs as much again."""
+        if isinstance(rows, InOrder):
+            yield _unbound(self._tensors(rows.batches(data)))
+            return
+        tensors = self._tensors(data)
+        for epoch in rows:
+            index = torch.from_numpy(epoch).to(self.device)
+            yield _unbound({name: column[index] for name, column in tensors.items()})
+
     def _tensors(self, data: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         return {name: self._tensor(column) for name, column in data.items()}
 
@@ -354,22 +367,25 @@ class TorchLearner(Learner):
     @contextmanager
     def _module_randomness(self, seed: int) -> Iterator[None]:
         """What modules draw comes from ``seed``, and the user's generators go on as if nothing had been drawn."""
+        before = torch.default_generator.get_state()
         on_cuda = self.device.type == "cuda"
-        with torch.random.fork_rng(devices=[self.device] if on_cuda else []):
+        with torch.random.fork_rng(devices=[self.device]) if on_cuda else nullcontext():
             torch.default_generator.manual_seed(seed)
             if on_cuda:
                 with torch.cuda.device(self.device):
                     torch.cuda.manual_seed(seed)
-            yield
+            try:
+                yield
+            finally:
+                torch.default_generator.set_state(before)
 
 
-def _minibatches(data: Mapping[str, Tensor], epoch: Tensor) -> Iterator[dict[str, Tensor]]:
-    """The batches of one epoch [M, B] in order; one gather, because indexing each minibatch costs as much again."""
-    gathered = [
-        column[epoch.reshape(-1).to(column.device)].reshape(*epoch.shape, *column.shape[1:]).unbind()
-        for column in data.values()
-    ]
-    for columns in zip(*gathered, strict=True):
+_Minibatches = Iterator[dict[str, Tensor]]
+
+
+def _unbound(data: Mapping[str, Tensor]) -> _Minibatches:
+    """Columns [M, B, ...] as M batches."""
+    for columns in zip(*(column.unbind() for column in data.values()), strict=True):
         yield dict(zip(data, columns, strict=True))
 
 
@@ -385,10 +401,10 @@ def _scalars_by_update(
         yield {name: column[index] if isinstance(column, list) else column for name, column in columns.items()}
 
 
-def _means(updates: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+def _means(updates: Sequence[Metrics]) -> dict[str, float]:
     """The mean of each metric over updates."""
     names = updates[0] if updates else ()
-    return {name: float(torch.stack([metrics[name] for metrics in updates]).mean()) for name in names}
+    return {name: sum(float(metrics[name]) for metrics in updates) / len(updates) for name in names}
 
 
 def _to_tree(node: Any) -> Any:

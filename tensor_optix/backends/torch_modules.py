@@ -56,17 +56,6 @@ def parameters_of(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
     return list(dict.fromkeys(parameter for module in modules for parameter in module.parameters()))
 
 
-def held_tensors(module: nn.Module) -> list[Tensor | None]:
-    """Parameters and buffers of all submodules, by the dictionaries that hold them: many times faster than asking
-    ``parameters()`` and ``buffers()``, which name and compare them.
-    """
-    found = [*module._parameters.values(), *module._buffers.values()]
-    for child in module._modules.values():
-        if child is not None:
-            found += held_tensors(child)
-    return found
-
-
 def network_state(networks: Mapping[str, nn.Module]) -> NetworkState:
     """Copies of all parameters and persistent buffers."""
     return {

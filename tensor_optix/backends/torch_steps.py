@@ -33,66 +33,19 @@ class PlainStep:
         self._optimizer.zero_grad()
 
 
-class FusedAdamStep:
-    """Adam or AdamW by PyTorch's fused kernel over the user's own tensors: for a run's first update, before flat
-    buffers pay (runs of a single update are made of nothing else). It needs the moments of an earlier run.
-    """
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self._optimizer = optimizer
-        self._parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-
-    @classmethod
-    def over(cls, optimizer: torch.optim.Optimizer) -> FusedAdamStep | None:
-        """None where it would not be the optimizer's own step."""
-        is_watched = "step" in vars(optimizer)  # a scheduler counts the calls
-        if is_watched or not (_is_plain_adam(optimizer) and _fused_adam_works()):
-            return None
-        step = cls(optimizer)
-        return step if all("exp_avg" in optimizer.state.get(p, ()) for p in step._parameters) else None
-
-    def zero_grad(self) -> None:
-        for parameter in self._parameters:
-            parameter.grad = None
-
-    def clip(self, max_norm: float) -> float:
-        """Clip all gradients to ``max_norm``; returns their global norm before."""
-        gradients = [p.grad for p in self._parameters if p.grad is not None]
-        norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))) if gradients else 0.0
-        if norm > max_norm:
-            torch._foreach_mul_(gradients, max_norm / (norm + 1e-6))
-        return norm
-
-    @torch.no_grad()
-    def apply(self) -> None:
-        for group in self._optimizer.param_groups:
-            reached = [p for p in group["params"] if p.grad is not None]
-            if not reached:
-                continue
-            states = [self._optimizer.state[p] for p in reached]
-            steps = [state["step"] for state in states]
-            torch._foreach_add_(steps, 1)
-            _fused_update(group)(
-                reached, [p.grad for p in reached], [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states], [], steps,
-            )  # fmt: skip
-
-    def finish(self) -> None:
-        self.zero_grad()
-
-
 class FlatAdamStep:
     """Adam or AdamW on flat buffers: one kernel for all parameters of a group instead of a dozen for each.
 
-    Between ``bound_to`` and ``finish`` parameters, gradients and the user's own moments are views of the buffers;
-    afterwards they are the tensors that they were, with the new values. Bound after the run's first update, which the
-    optimizer made itself: by then every parameter has a gradient and moments. (Where the loss does not reach all of
-    them, the plain step goes on; one that only a later minibatch does not reach is stepped with a zero gradient.)
+    Bound after the first update, which the optimizer made itself: by then every parameter has moments. Parameters and
+    the user's own moments are views of the buffers from then on, from one run to the next, until somebody gives them
+    other tensors (``is_intact``). Where the loss does not reach all of them, the plain step goes on; one that only a
+    later minibatch does not reach is stepped with a zero gradient.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         members = _by_group_and_step(optimizer)
         sizes = [sum(p.numel() for p in parameters) for _, parameters in members]
+        self._optimizer, self._settings = optimizer, _settings(optimizer)
         self._gradient = torch.zeros(sum(sizes), dtype=torch.float32)
         self._segments = [
             _FlatSegment(optimizer, group, parameters, gradient)
@@ -102,9 +55,22 @@ class FlatAdamStep:
     @classmethod
     def bound_to(cls, optimizer: torch.optim.Optimizer) -> FlatAdamStep | None:
         """None where the flat step would not be the optimizer's own step."""
-        reached = all(p.grad is not None for group in optimizer.param_groups for p in group["params"]
-                      if p.requires_grad)  # fmt: skip
+        reached = all("exp_avg" in optimizer.state.get(p, ()) for group in optimizer.param_groups
+                      for p in group["params"] if p.requires_grad)  # fmt: skip
         return cls(optimizer) if reached and _is_plain_adam(optimizer) and _fused_adam_works() else None
+
+    def is_intact(self) -> bool:
+        """True while optimizer, parameters and moments are what they were left as, but for their values."""
+        return (
+            not _is_hooked(self._optimizer)
+            and _settings(self._optimizer) == self._settings
+            and all(segment.is_intact() for segment in self._segments)
+        )
+
+    def start(self) -> None:
+        """Another run begins: with the learning rates of now."""
+        for segment in self._segments:
+            segment.start()
 
     def zero_grad(self) -> None:
         self._gradient.zero_()
@@ -121,10 +87,10 @@ class FlatAdamStep:
 
     def finish(self) -> None:
         for segment in self._segments:
-            segment.release()
+            segment.finish()
 
 
-OptimizerStep = PlainStep | FusedAdamStep | FlatAdamStep
+OptimizerStep = PlainStep | FlatAdamStep
 
 
 class _FlatSegment:
@@ -133,31 +99,46 @@ class _FlatSegment:
     def __init__(
         self, optimizer: torch.optim.Optimizer, group: dict[str, Any], parameters: list[nn.Parameter], gradient: Tensor
     ) -> None:
-        self._parameters = parameters
+        self._optimizer, self._group, self._parameters = optimizer, group, parameters
         self._states = [optimizer.state[p] for p in parameters]
-        self._own = [(p.data, s["exp_avg"], s["exp_avg_sq"]) for p, s in zip(parameters, self._states, strict=True)]
-        self._step = self._states[0]["step"].to(torch.float32, copy=True)
-        flats = [torch.cat([tensor.reshape(-1) for tensor in column]) for column in zip(*self._own, strict=True)]
-        self._views = list(zip(*(_views(flat, parameters) for flat in flats), strict=True))
-        for parameter, (data, _, _), grad in zip(parameters, self._views, _views(gradient, parameters), strict=True):
-            parameter.data, parameter.grad = data, grad
-        weight, mean, square = flats
-        self._update = partial(_fused_update(group), [weight], [gradient], [mean], [square], [], [self._step])
+        own = [(p.data, s["exp_avg"], s["exp_avg_sq"]) for p, s in zip(parameters, self._states, strict=True)]
+        self._flats = [torch.cat([tensor.reshape(-1) for tensor in column]) for column in zip(*own, strict=True)]
+        self._gradient, self._gradients = gradient, _views(gradient, parameters)
+        weights, self._means, self._squares = (_views(flat, parameters) for flat in self._flats)
+        self._pointers = [weight.data_ptr() for weight in weights]
+        for parameter, state, weight, mean, square in zip(
+            parameters, self._states, weights, self._means, self._squares, strict=True
+        ):
+            parameter.data, state["exp_avg"], state["exp_avg_sq"] = weight, mean, square
+        self._step = torch.zeros(())
+
+    def is_intact(self) -> bool:
+        state = self._optimizer.state
+        return all(
+            p.data_ptr() == pointer and own["exp_avg"] is mean and own["exp_avg_sq"] is square and state.get(p) is own
+            for p, pointer, own, mean, square in zip(
+                self._parameters, self._pointers, self._states, self._means, self._squares, strict=True
+            )
+        ) and len({own["step"].item() for own in self._states}) == 1
+
+    def start(self) -> None:
+        self._step.copy_(self._states[0]["step"])
+        weight, mean, square = self._flats
+        self._update = partial(
+            _fused_update(self._group), [weight], [self._gradient], [mean], [square], [], [self._step]
+        )
+        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+            parameter.grad = gradient
 
     @torch.no_grad()
     def apply(self) -> None:
         self._step += 1
         self._update()
 
-    @torch.no_grad()
-    def release(self) -> None:
-        for parameter, state, own, views in zip(
-            self._parameters, self._states, self._own, self._views, strict=True
-        ):
-            for tensor, view in zip(own, views, strict=True):
-                tensor.copy_(view)
-            parameter.data, parameter.grad = own[0], None
-            state["step"].copy_(self._step)
+    def finish(self) -> None:
+        torch._foreach_copy_([own["step"] for own in self._states], [self._step] * len(self._states))
+        for parameter in self._parameters:
+            parameter.grad = None
 
 
 def optimizer_like(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -189,10 +170,18 @@ def _by_group_and_step(optimizer: torch.optim.Optimizer) -> list[tuple[dict[str,
     for group in optimizer.param_groups:
         by_step: dict[float, list[nn.Parameter]] = {}
         for parameter in group["params"]:
-            if parameter.grad is not None:
+            if parameter.requires_grad:
                 by_step.setdefault(float(optimizer.state[parameter]["step"]), []).append(parameter)
         members += [(group, parameters) for parameters in by_step.values()]
     return members
+
+
+def _settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Of every group, but for the learning rate, which may change at any time."""
+    return [
+        {name: value for name, value in group.items() if name not in ("params", "lr")}
+        for group in optimizer.param_groups
+    ]
 
 
 def _is_plain_adam(optimizer: torch.optim.Optimizer) -> bool:
@@ -211,6 +200,11 @@ def _is_plain_adam(optimizer: torch.optim.Optimizer) -> bool:
     )  # fmt: skip
     without_aliases = len({p.data_ptr() for p in parameters}) == len(parameters)
     return not special and dense and without_aliases
+
+
+def is_watched(optimizer: torch.optim.Optimizer) -> bool:
+    """True where a scheduler counts the calls of ``step``."""
+    return "step" in vars(optimizer)
 
 
 def _is_hooked(optimizer: torch.optim.Optimizer) -> bool:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from operator import is_
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tensor_optix.backends.base import Batch, Ops, Scalars, Step, Update
-from tensor_optix.backends.torch_modules import held_tensors, named_tensors, parameters_of
-from tensor_optix.backends.torch_steps import FlatAdamStep, FusedAdamStep, OptimizerStep, PlainStep
+from tensor_optix.backends.torch_modules import named_tensors, parameters_of
+from tensor_optix.backends.torch_steps import FlatAdamStep, OptimizerStep, PlainStep, is_watched
 from tensor_optix.errors import ConfigError, NonFiniteError
 
 MAX_SKIPPED_IN_A_ROW = 5
 """So many updates in a row whose loss or gradient is not finite are no accident."""
+
+
+Metrics = dict[str, Tensor | float]
+"""Numbers by name."""
 
 
 class Roles:
@@ -32,7 +38,13 @@ class Roles:
         self.targets = [_Target(networks[name], networks[source]) for name, source in update.targets.items()]
         self.buffers = list(dict.fromkeys(buffer for module in networks.values() for buffer in module.buffers()))
         trained = {name for step in update.steps for name in step.trains}
-        self.constants = [module for name, module in networks.items() if name not in trained]
+        self._constants = [module for name, module in networks.items() if name not in trained]
+        self._constant_parts = [part for module in self._constants for part in module.modules()]
+
+    @property
+    def to_evaluate(self) -> list[nn.Module]:
+        """The networks that the update leaves constant, where a part of them is not in evaluation mode."""
+        return self._constants if any(part.training for part in self._constant_parts) else []
 
     @classmethod
     def fitting(
@@ -43,7 +55,7 @@ class Roles:
         optimizers: Mapping[str, torch.optim.Optimizer],
     ) -> Roles:
         """``known``, if that is what it would be anew."""
-        if known is not None and known._update is update and known._identity.fits(networks, optimizers):
+        if known is not None and known._update is update and known._identity.fits(optimizers):
             return known
         return cls(update, networks, optimizers)
 
@@ -65,16 +77,17 @@ class Updates:
             part.start()
         self.n_made, self.n_skipped, self.skipped_in_a_row = 0, 0, skipped_before
 
-    def attempt(self, batch: Batch, scalars: Scalars, max_grad_norm: float) -> dict[str, Tensor]:
+    def attempt(self, batch: Batch, scalars: Scalars, max_grad_norm: float) -> Metrics:
         """Make one update and return its metrics; an empty dict when it was skipped.
 
         Raises NonFiniteError where too many have been skipped in a row.
         """
-        if self.n_made == 1:  # now there are gradients and moments to bind
+        if self.n_made == 1:  # now there are moments to bind
+            self._focus(None)
             for part in self._parts:
                 part.bind()
         before = [buffer.clone() for buffer in self._buffers]
-        metrics: dict[str, Tensor] = {}
+        metrics: Metrics = {}
         for part in self._parts:
             metrics |= self._gradients(part, batch, scalars, max_grad_norm)
         if not all(math.isfinite(part.loss_value) and math.isfinite(part.norm) for part in self._parts):
@@ -93,15 +106,15 @@ class Updates:
         for part in self._parts:
             part.stepper.finish()
 
-    def _gradients(self, part: _Part, batch: Batch, scalars: Scalars, max_grad_norm: float) -> dict[str, Tensor]:
+    def _gradients(self, part: _Part, batch: Batch, scalars: Scalars, max_grad_norm: float) -> Metrics:
         """Leave the clipped gradient of one step where its optimizer looks for it; returns the step's metrics."""
         self._focus(part)
         part.stepper.zero_grad()
         loss, metrics = part.step.loss(self._ops, self._networks, batch, scalars)
         loss.backward()
-        part.norm, part.loss_value = part.stepper.clip(max_grad_norm), float(loss.detach())
+        part.norm, part.loss_value = part.stepper.clip(max_grad_norm), loss.item()
         name = "grad_norm" if len(self._parts) == 1 else f"{part.step.optimizer}_grad_norm"
-        return {**{key: metric.detach() for key, metric in metrics.items()}, name: torch.tensor(part.norm)}
+        return {**{key: metric.detach() for key, metric in metrics.items()}, name: part.norm}
 
     def _focus(self, part: _Part | None) -> None:
         """Only what ``part`` trains gets gradients now: none are computed for the weights of other networks."""
@@ -136,14 +149,26 @@ class _Identity:
     def __init__(
         self, networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
     ) -> None:
-        self._kept = _tensors_of(networks, optimizers)
-        self._ids = _marks(self._kept)
+        modules = [part for module in networks.values() for part in module.modules()]
+        self._tables = [
+            (table, list(table.values()))
+            for part in modules for table in (part._modules, part._parameters, part._buffers) if table
+        ]  # fmt: skip
+        self._empty = [
+            table for part in modules for table in (part._modules, part._parameters, part._buffers) if not table
+        ]
+        self._trained = [(p, p.requires_grad) for p in parameters_of(networks.values())]
+        self._held = _held(optimizers)
 
-    def fits(
-        self, networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
-    ) -> bool:
+    def fits(self, optimizers: Mapping[str, torch.optim.Optimizer]) -> bool:
         """True where they are the same ones."""
-        return _marks(_tensors_of(networks, optimizers)) == self._ids
+        held = _held(optimizers)
+        return (
+            not any(self._empty)
+            and all(len(table) == len(known) and all(map(is_, table.values(), known)) for table, known in self._tables)
+            and all(p.requires_grad is is_trained for p, is_trained in self._trained)
+            and len(held) == len(self._held) and all(map(is_, held, self._held))
+        )  # fmt: skip
 
 
 class _Part:
@@ -165,15 +190,24 @@ class _Part:
         self.others = [p for p in parameters_of(networks.values()) if p.requires_grad and p not in trained]
         self.stepper: OptimizerStep = PlainStep(optimizer)
         self.loss_value = self.norm = 0.0
+        self._is_alone = held <= trained  # else what other steps train would be stepped here with a zero gradient
+        self._flat: FlatAdamStep | None = None
 
     def start(self) -> None:
         """Another run begins."""
-        self.stepper = FusedAdamStep.over(self.optimizer) or PlainStep(self.optimizer)
+        self.stepper = PlainStep(self.optimizer)
+        if not is_watched(self.optimizer):
+            self.bind()
 
     def bind(self) -> None:
         """Step on flat buffers from now on, where that gives the same."""
-        if not isinstance(self.stepper, FlatAdamStep):
-            self.stepper = FlatAdamStep.bound_to(self.optimizer) or self.stepper
+        if isinstance(self.stepper, FlatAdamStep) or not self._is_alone:
+            return
+        if self._flat is None or not self._flat.is_intact():
+            self._flat = FlatAdamStep.bound_to(self.optimizer)
+        if self._flat is not None:
+            self._flat.start()
+            self.stepper = self._flat
 
 
 class _Target:
@@ -182,7 +216,8 @@ class _Target:
     def __init__(self, target: nn.Module, source: nn.Module) -> None:
         sources = named_tensors(source)
         pairs = [(tensor, sources[key]) for key, tensor in named_tensors(target).items()]
-        self._real = [pair for pair in pairs if pair[0].is_floating_point()]
+        real = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._moved, self._sources = [target for target, _ in real], [source for _, source in real]
         self._counts = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
@@ -190,25 +225,13 @@ class _Target:
         if tau == 0.0:
             return
         if tau == 1.0:
-            torch._foreach_copy_([target for target, _ in self._real], [source for _, source in self._real])
+            torch._foreach_copy_(self._moved, self._sources)
         else:
-            torch._foreach_lerp_([target for target, _ in self._real], [source for _, source in self._real], tau)
+            torch._foreach_lerp_(self._moved, self._sources, tau)
         for target, source in self._counts:
             target.copy_(source)
 
 
-def _tensors_of(
-    networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
-) -> list[Tensor | None]:
-    """All of them in order, None between two networks or groups."""
-    found: list[Tensor | None] = []
-    for module in networks.values():
-        found += [*held_tensors(module), None]
-    for optimizer in optimizers.values():
-        for group in optimizer.param_groups:
-            found += [*group["params"], None]
-    return found
-
-
-def _marks(tensors: list[Tensor | None]) -> list[tuple[int, bool]]:
-    return [(id(tensor), tensor is not None and tensor.requires_grad) for tensor in tensors]
+def _held(optimizers: Mapping[str, torch.optim.Optimizer]) -> list[Any]:
+    """The parameters of all groups in order."""
+    return [p for optimizer in optimizers.values() for group in optimizer.param_groups for p in group["params"]]

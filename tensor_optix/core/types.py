@@ -130,7 +130,9 @@ class EpisodeData:
     def boundary_rows(self) -> np.ndarray:
         """Rows [K] whose successor is not the next row: ends of env episodes and of segments, ascending."""
         last = np.asarray(self.dones, dtype=bool)
-        last[[stop - 1 for start, stop in self.row_ranges if stop > start]] = True
+        for start, stop in self.row_ranges:
+            if stop > start:
+                last[stop - 1] = True
         return np.flatnonzero(last)
 
     @property
@@ -141,8 +143,8 @@ class EpisodeData:
         the row's own observation: exact after termination, where no value is bootstrapped, and V(s) in place of
         V(s') after truncation.
         """
-        observations, rows = np.asarray(self.observations), self.boundary_rows
-        return np.stack([self._successor(int(row), observations) for row in rows]) if len(rows) else observations[:0]
+        observations, rows = np.asarray(self.observations), self.boundary_rows.tolist()
+        return np.stack([self._successor(row, observations) for row in rows]) if rows else observations[:0]
 
     @property
     def next_observations(self) -> np.ndarray:

@@ -46,10 +46,8 @@ class Bounds:
 
     def n_outside(self, observations: np.ndarray) -> int:
         """How many of the observations [T, ...] leave the bounds somewhere."""
-        if not ((observations.min(axis=0) < self.low) | (observations.max(axis=0) > self.high)).any():
-            return 0  # the usual case needs no array of the window's size
         outside = (observations < self.low) | (observations > self.high)
-        return int(outside.reshape(len(outside), -1).any(axis=1).sum())
+        return int(outside.reshape(len(outside), -1).any(axis=1).sum()) if outside.any() else 0
 
     def clipped(self, observation: np.ndarray) -> np.ndarray:
         """``observation`` with finite numbers within the bounds in place of NaN (0) and infinity (the bound)."""

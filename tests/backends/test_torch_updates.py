@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 
 from tensor_optix.algorithms.losses import sac_actor_loss, sac_alpha_loss, sac_critic_loss  # noqa: E402
 from tensor_optix.algorithms.sac import SAC_UPDATE  # noqa: E402
-from tensor_optix.backends.base import EpochStop, Step, Update  # noqa: E402
+from tensor_optix.backends.base import EpochStop, InOrder, Step, Update  # noqa: E402
 from tensor_optix.backends.torch_backend import TorchLearner, TorchOps  # noqa: E402
 from tensor_optix.backends.torch_modules import ScalarParameter, target_of  # noqa: E402
 from tensor_optix.backends.torch_steps import optimizer_like  # noqa: E402
@@ -186,6 +186,16 @@ def test_scalars_may_differ_from_update_to_update():
                 {"each": np.arange(6.0).reshape(2, 3), "all": np.array(7.0)}, max_grad_norm=1.0,
                 rng=np.random.default_rng(0))  # fmt: skip
     assert seen == [(float(number), 7.0) for number in range(6)]
+
+
+def test_rows_in_order_are_those_of_the_index_matrix():
+    learner, other = sac_learner(), sac_learner()
+    metrics = [
+        made.run(SAC_UPDATE, data(), rows, SCALARS, max_grad_norm=10.0, rng=np.random.default_rng(0))
+        for made, rows in ((learner, InOrder(3, 32)), (other, np.arange(96).reshape(1, 3, 32)))
+    ]
+    assert metrics[0] == metrics[1]
+    assert all(difference(learner.networks[name], other.networks[name]) == 0.0 for name in learner.networks)
 
 
 def test_no_epoch_begins_after_one_whose_metric_is_above_the_limit():
