@@ -1,7 +1,8 @@
 """How good are the hyperparameters that a search picks? On a made-up response surface, where the best is known.
 
-    python benchmarks/search_surface.py [--replicates 50] [--trials 20] [--steps 20] [--random]
+    python benchmarks/search_surface.py OUT [--replicates 50] [--trials 20] [--random] [--budget-minutes 30]
 
+Each replicate writes one JSON into OUT and is skipped when that is there; some five seconds of CPU time each.
 Four hyperparameters; the level that a training reaches falls with the distance from an optimum that is drawn anew for
 each replicate. Learning is faster at higher learning rates, also where the level is lower: curves cross. One training
 in ten fails (its seed never takes off), whatever its hyperparameters. Every trial is a whole RLOptimizer run of the
@@ -12,6 +13,7 @@ of the picked hyperparameters, as a share of the optimum's.
 from __future__ import annotations
 
 import argparse
+import json
 import pathlib
 import sys
 import tempfile
@@ -24,25 +26,35 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from tests.search.surface import Surface, picked_level
 
 
+def replicate(number, trials, is_random, path):
+    surface = Surface.drawn(number)
+    memory = pathlib.Path("/dev/shm")  # the study is SQLite: on a file system in memory, where there is one
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        share = picked_level(surface, folder, number, trials, is_random=is_random)
+    path.write_text(json.dumps({"share": share, "defaults": surface.level(surface.defaults)}))
+
+
 def main():
     parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--replicates", type=int, default=50)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--random", action="store_true", help="for comparison: no TPE and no pruning")
+    parser.add_argument("--budget-minutes", type=float, default=30.0)
     arguments = parser.parse_args()
-    shares, defaults, began = [], [], time.monotonic()
-    for number in range(arguments.replicates):
-        surface = Surface.drawn(number)
-        with tempfile.TemporaryDirectory(dir="/dev/shm" if pathlib.Path("/dev/shm").is_dir() else None) as folder:
-            shares.append(picked_level(surface, folder, number, arguments.trials, is_random=arguments.random))
-        defaults.append(surface.level(surface.defaults))
-        print(f"{number:3d}  {shares[-1]:.3f}   mean {np.mean(shares):.3f}  defaults {np.mean(defaults):.3f}"
-              f"   {time.monotonic() - began:6.0f} s", flush=True)  # fmt: skip
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    kind, until = "random" if arguments.random else "tpe", time.monotonic() + 60 * arguments.budget_minutes
+    paths = [arguments.out / f"{kind}-{arguments.trials}-{number}.json" for number in range(arguments.replicates)]
+    for number, path in enumerate(paths):
+        if not path.exists() and time.monotonic() < until:
+            replicate(number, arguments.trials, arguments.random, path)
+    rows = [json.loads(path.read_text()) for path in paths if path.exists()]
+    shares = [row["share"] for row in rows]
     rng = np.random.default_rng(0)
     means = [np.mean(rng.choice(shares, len(shares))) for _ in range(2000)]
-    print(f"{arguments.trials} trainings, {len(shares)} replicates: pick / optimum {np.mean(shares):.3f} "
+    print(f"{kind}, {arguments.trials} trainings, {len(shares)} replicates: pick / optimum {np.mean(shares):.3f} "
           f"[{np.quantile(means, 0.025):.3f}, {np.quantile(means, 0.975):.3f}]; the defaults alone "
-          f"{np.mean(defaults):.3f}")  # fmt: skip
+          f"{np.mean([row['defaults'] for row in rows]):.3f}")  # fmt: skip
 
 
 if __name__ == "__main__":
