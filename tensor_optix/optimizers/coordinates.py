@@ -72,6 +72,8 @@ class NumberAxis:
         if self.is_log and value <= 0:
             raise ConfigError(f"a hyperparameter on a logarithmic scale must be above 0, got {value!r}")
         is_int = self.is_int or isinstance(value, int)
+        if self.low <= value <= self.high and is_int == self.is_int:
+            return self  # at every tick, so nothing is made for it
         return replace(self, low=min(self.low, value), high=max(self.high, value), is_int=is_int)
 
     @property

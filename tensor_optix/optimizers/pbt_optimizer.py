@@ -28,7 +28,7 @@ class Member:
 
     @property
     def fitness(self) -> float:
-        return float(np.mean(self.advantages)) if self.advantages else 0.0
+        return sum(self.advantages) / len(self.advantages) if self.advantages else 0.0
 
 
 class VirtualPopulation(Design):

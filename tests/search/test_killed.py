@@ -47,7 +47,7 @@ def test_killed_ten_times_a_search_loses_and_doubles_nothing(tmp_path, monkeypat
     monkeypatch.setattr(study_module, "HEARTBEAT_SECONDS", 1)  # a dead trial is noticed after five seconds
     rng, known = np.random.default_rng(0), {}
     fork = multiprocessing.get_context("fork")
-    orchestrator(tmp_path)  # the study is there: what follows is all trials
+    study = orchestrator(tmp_path).study
     for _ in range(KILLS):
         child = fork.Process(target=lambda: orchestrator(tmp_path, Halting).run())
         child.start()
@@ -55,7 +55,7 @@ def test_killed_ten_times_a_search_loses_and_doubles_nothing(tmp_path, monkeypat
         os.kill(child.pid, signal.SIGKILL)
         child.join()
         assert child.exitcode == -signal.SIGKILL
-        now = finished(orchestrator(tmp_path).study)
+        now = finished(study)
         assert {number: now[number] for number in known} == known  # none is lost or changed
         known = now
     search = orchestrator(tmp_path)
