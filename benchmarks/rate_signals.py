@@ -2,9 +2,9 @@
 
     python benchmarks/rate_signals.py [--task cartpole|pendulum] [--factors 10,1,0.1] [--steps 15000] [--seed 0]
 
-Trains what ``train`` would make, at the default rate times each factor, without any tuner, and shows eight stretches of
-each run: mean return, and the signals that one might hold a rate by. Half a minute of CPU time a run with 15,000 steps
-of CartPole, as much for 4,000 of Pendulum.
+Trains what ``train`` would make, at the default rate times each factor, without any tuner, and shows eight stretches
+of each run: mean return, and the signals that one might hold a rate by. Half a minute of CPU time a run with 15,000
+steps of CartPole, as much for 4,000 of Pendulum.
 """
 
 from __future__ import annotations

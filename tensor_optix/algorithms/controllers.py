@@ -178,13 +178,13 @@ class PPOControl:
         return cls(KLRate(**state["rate"]), ClipWidth(**state["clip"]), EntropyGuard(**state["entropy"]))
 
 
-def controlled(base: Mapping[str, Any]) -> list[str]:
+def controlled(base: Mapping[str, Any], *, is_discrete: bool) -> list[str]:
     """Which of these hyperparameters of PPO controllers own, so that no tuner may touch them."""
     if not base.get("target_kl"):
         return []
     is_owned = {
         "learning_rate": True,
         "clip_ratio": base["clip_ratio"] < SMALLEST_CLIP,
-        "entropy_coef": base["entropy_coef"] > LARGEST_ENTROPY_COEF,
+        "entropy_coef": is_discrete and base["entropy_coef"] > LARGEST_ENTROPY_COEF,
     }
     return [name for name, owned in is_owned.items() if owned]

@@ -46,6 +46,7 @@ class BasePPOAgent(NetworkAgent):
     default_log_params = PPO_SPACE.log_params
     default_portfolio = PPO_PORTFOLIO
     update: ClassVar[Update]
+    has_largest_entropy: ClassVar[bool] = False
     _control = PPOControl()
 
     @abstractmethod
@@ -92,7 +93,8 @@ class BasePPOAgent(NetworkAgent):
     @property
     def param_space(self) -> Space:
         """As declared; what the controllers own is not tunable."""
-        return super().param_space.without_tuning(controlled(self._settings.base))
+        owned = controlled(self._settings.base, is_discrete=self.has_largest_entropy)
+        return super().param_space.without_tuning(owned)
 
     def state_dict(self) -> dict[str, Any]:
         if not self._is_controlled:
@@ -111,6 +113,8 @@ class BasePPOAgent(NetworkAgent):
     def _in_force(self) -> Mapping[str, Any]:
         """Base values times the controllers' factors: what this window is learned with."""
         if not self._is_controlled:
+            if self._control != PPOControl():  # switched off in mid-run: the base values are in force again
+                self._control, self._learner.learning_rate = PPOControl(), self._params["learning_rate"]
             return self._params
         params = self._control.in_force(self._params)
         self._learner.learning_rate = params["learning_rate"]
@@ -141,6 +145,7 @@ class BasePPOAgent(NetworkAgent):
 class PPOAgent(BasePPOAgent):
     """PPO for discrete actions: "actor" gives a logit for each."""
 
+    has_largest_entropy = True
     update = Update((Step(ppo_loss, "optimizer", ("actor", "critic")),))
 
     def action_probs(self, observation: Any) -> np.ndarray:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from tensor_optix.algorithms.controllers import controlled
-from tensor_optix.core.hyperparams import Space
 from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.core.plain_text import counted, plain, printable
 from tensor_optix.quick.assembly import Recipe
@@ -34,7 +33,7 @@ def plan_text(
         "data": f"{counted(build.n_envs, 'environment')}, windows of "
                 f"{build.n_envs * build.window_size:,} steps",
         "validation": _validated(config),
-        "tuning": _tuned(build.space, chosen) if build.population == 1 else _populated(build),
+        "tuning": _tuned(build, chosen) if build.population == 1 else _populated(build),
         "spawning": "none",
         "values": "  ".join(f"{name}={_value(value)}" for name, value in chosen.items()),
         "ends": _ending(config),
@@ -104,10 +103,10 @@ def _populated(build: Build) -> str:
     )
 
 
-def _tuned(space: Space, chosen: Mapping[str, Any]) -> str:
+def _tuned(build: Build, chosen: Mapping[str, Any]) -> str:
     """Who changes which hyperparameters while it trains."""
-    owned = controlled(chosen)
-    tuned = ", ".join(name for name in space.tuner_bounds if name not in owned)
+    owned = controlled(chosen, is_discrete=build.is_discrete)
+    tuned = ", ".join(name for name in build.space.tuner_bounds if name not in owned)
     followed = "the learning rate follows the KL divergence; " if "learning_rate" in owned else ""
     others = [name for name in owned if name != "learning_rate"]
     returned = "".join(f"{name} is brought back if it holds learning up; " for name in others)

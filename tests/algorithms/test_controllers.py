@@ -161,10 +161,12 @@ def test_a_coefficient_above_the_cap_or_of_zero_is_never_raised():
 
 def test_controllers_own_the_rate_and_what_lies_outside_the_explored_range():
     usual = {"learning_rate": 3e-4, "clip_ratio": 0.2, "entropy_coef": 0.01}
-    assert controlled(usual) == controlled({**usual, "target_kl": 0.0}) == []
-    assert controlled({**usual, "target_kl": 0.02}) == ["learning_rate"]
+    for off in (usual, {**usual, "target_kl": 0.0}):
+        assert controlled(off, is_discrete=True) == []
+    assert controlled({**usual, "target_kl": 0.02}, is_discrete=True) == ["learning_rate"]
     odd = {**usual, "target_kl": 0.02, "clip_ratio": 0.02, "entropy_coef": 0.3}
-    assert controlled(odd) == ["learning_rate", "clip_ratio", "entropy_coef"]
+    assert controlled(odd, is_discrete=True) == ["learning_rate", "clip_ratio", "entropy_coef"]
+    assert controlled(odd, is_discrete=False) == ["learning_rate", "clip_ratio"]  # no guard of differential entropy
 
 
 def learned(base, seed, is_controlled=True):

@@ -357,6 +357,15 @@ def test_a_target_kl_of_0_switches_every_controller_off():
     assert "controllers" not in learner.state_dict()
 
 
+def test_switched_off_in_mid_run_the_controllers_leave_nothing_behind():
+    learner = agent({"learning_rate": 1e-2, "target_kl": 1e-4})
+    for seed in range(3):
+        learner.learn(window(seed=seed))
+    assert learner._learner.learning_rate < 1e-2
+    learner.set_hyperparams(HyperparamSet({"target_kl": 0.0}))
+    assert learner.learn(window())["learning_rate"] == learner._learner.learning_rate == 1e-2
+
+
 def test_the_controllers_go_on_where_their_state_was_taken():
     learner = agent({"learning_rate": 1e-2, "target_kl": 1e-4})
     for seed in range(3):
