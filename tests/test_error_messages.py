@@ -125,6 +125,13 @@ def test_a_missing_backend_names_its_install_line_and_what_is_there(monkeypatch:
         quick.plan("CartPole-v1", backend="tf")
 
 
+def test_where_tensorflow_cannot_be_had_no_install_line_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "is_installed", lambda name: name == "torch")
+    monkeypatch.setattr(backends, "TENSORFLOW_STOPS_BEFORE", sys.version_info[:2])
+    with pytest.raises(tx.MissingDependency, match=r"no build for Python 3\.\d+ yet; use torch or jax \(found"):
+        quick.plan("CartPole-v1", backend="tf")
+
+
 def test_a_window_that_is_smaller_than_a_minibatch_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     a_run(tmp_path, ppo(minibatch_size=256))
     assert "a window has 64 steps, fewer than minibatch_size=256" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
@@ -13,6 +14,8 @@ from tensor_optix.quick.defaults import Choice, require_known
 
 LIBRARIES = {"torch": ("torch",), "jax": ("jax", "flax", "optax"), "tf": ("tensorflow",)}
 """What each backend needs, in the order of preference."""
+TENSORFLOW_STOPS_BEFORE = (3, 14)
+"""The first Python that no released TensorFlow is built for."""
 NAMES = {"torch": "PyTorch", "jax": "JAX", "tf": "TensorFlow"}
 ALIASES = {"pytorch": "torch", "flax": "jax", "tensorflow": "tf"}
 
@@ -28,6 +31,10 @@ def choose_backend(wanted: str) -> Choice:
         return Choice(installed[0], f"first of {', '.join(LIBRARIES)} that is installed")
     if not is_installed(wanted):
         found = ", ".join(installed_backends()) or "none"
+        if wanted == "tf" and sys.version_info >= TENSORFLOW_STOPS_BEFORE:
+            version = ".".join(map(str, sys.version_info[:2]))
+            raise MissingDependency(f"TensorFlow has no build for Python {version} yet; use torch or jax "
+                                    f"(found here: {found})")  # fmt: skip
         raise MissingDependency(
             f"the backend {wanted!r} needs {NAMES[wanted]}, which is not installed: {install_hint(wanted)} "
             f"(found here: {found})"

@@ -45,6 +45,15 @@ def test_a_plan_says_what_it_will_do_and_why():
     assert max(map(len, text.splitlines())) <= 98
 
 
+def test_a_plan_validates_on_an_environment_of_its_own_unless_it_is_told_not_to(tmp_path):
+    opt = tx.plan("CartPole-v1", out=tmp_path, seed=1, **{**TINY, "val_episodes": 3, "val_share": 0.2}).build()
+    assert opt._parts.val_pipeline.description == "CartPole-v1"
+    opt.run()
+    assert "val_score" in opt.best_snapshot.eval_metrics.metrics
+    without = tx.plan("CartPole-v1", out=tmp_path, seed=1, **TINY).build()
+    assert without._parts.val_pipeline is None
+
+
 def test_off_policy_agents_take_short_windows_and_warm_up():
     for algorithm, is_discrete in (("dqn", True), ("sac", False)):
         defaults = defaults_for(algorithm, is_image=False, is_discrete=is_discrete)
