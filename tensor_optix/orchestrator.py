@@ -14,7 +14,7 @@ from tensor_optix.core.rng import checked_seed, fresh_seed
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import ConfigError
 from tensor_optix.search.param_space import ParamSpace, SearchSpace
-from tensor_optix.search.study import StudyPlan, best_trial, n_finished, optuna_module, queue_first, work
+from tensor_optix.search.study import OnTrial, StudyPlan, best_trial, n_finished, optuna_module, queue_first, work
 from tensor_optix.search.trial import TrialPlan
 from tensor_optix.search.workers import InThisProcess, Processes, Workers
 from tensor_optix.storage import FileSystem
@@ -41,6 +41,7 @@ class TrialOrchestrator:
         exists is continued: ``n_trials`` counts all its finished trials.
     n_jobs: worker processes (1: this process). workers: another way to run the trials.
     seed: root of all randomness; every trial trains with a seed of its own.
+    on_trial: told how each trial has ended (a ``TrialNews``), in the process that ran it.
 
     Raises MissingDependency without Optuna, ConfigError for arguments that cannot work. Errors of the factories
     surface at once.
@@ -67,6 +68,7 @@ class TrialOrchestrator:
         n_jobs: int = 1,
         workers: Workers | None = None,
         seed: int | None = None,
+        on_trial: OnTrial | None = None,
     ) -> None:
         optuna = optuna_module()
         optuna.logging.set_verbosity(optuna.logging.WARNING if optuna_verbosity is None else optuna_verbosity)
@@ -89,6 +91,7 @@ class TrialOrchestrator:
             pruner_interval, fresh_seed() if seed is None else checked_seed(seed),
         )  # fmt: skip
         self._workers = workers or (InThisProcess() if n_jobs == 1 else Processes(n_jobs))
+        self._on_trial = on_trial
         self._study = self._plan.opened()
 
     def run(self) -> tuple[dict[str, Any], float]:
@@ -97,7 +100,7 @@ class TrialOrchestrator:
         Raises ConfigError when no trial had a score.
         """
         space = self._searched()
-        self._workers.run(partial(work, self._plan, self._trials, space))
+        self._workers.run(partial(work, self._plan, self._trials, space, self._on_trial))
         if self.best_params is None or self.best_score is None:
             raise ConfigError(
                 f"none of {n_finished(self._study)} trials gave a score: let trials be longer "

@@ -30,6 +30,7 @@ from tensor_optix.cli.options import (
 from tensor_optix.cli.running import run_and_tell
 from tensor_optix.cli.screens import json_line, screen_for
 from tensor_optix.cli.text import score_text, value_text, write_line
+from tensor_optix.search.study import TrialNews
 
 
 def search(
@@ -79,8 +80,9 @@ def search(
             plan = quick.plan(env_id, algo, backend, seed=seed, out=out, **settings_from(settings or []), **limits)
             say(f"searching: {trials} trials of {trial_steps:,} env steps on {env_id}, in {plan.out}/search")
             found = search_for(
-                plan, trials=trials, trial_steps=trial_steps, jobs=jobs, storage=storage, warm_start=warm_start
-            )
+                plan, trials=trials, trial_steps=trial_steps, jobs=jobs, storage=storage, warm_start=warm_start,
+                on_trial=None if quiet else told,
+            )  # fmt: skip
         if as_json:
             row = {"type": "search", "score": found.score, "hyperparams": found.hyperparams, "trials": trials}
             write_line(sys.stdout, json_line(row))
@@ -94,3 +96,12 @@ def search(
             has_report=not no_report, resume_options=["--allow-import"] if allow_import else [],
         )  # fmt: skip
         raise typer.Exit(code)
+
+
+def told(news: TrialNews) -> None:
+    """Say how a trial has ended (on stderr, from whichever process has run it)."""
+    score = "no score" if news.score is None else score_text(news.score)
+    best = "" if news.best_score is None else f", best {score_text(news.best_score)}"
+    values = "  ".join(f"{name}={value_text(value)}" for name, value in news.params.items())
+    ended = "" if news.state == "complete" else f" ({'pruned' if news.state == 'pruned' else 'failed'})"
+    say(f"trial {news.number + 1:<3d} {score}{ended} with {values}   [{news.n_finished} of {news.n_trials}{best}]")

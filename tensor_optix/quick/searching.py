@@ -13,6 +13,7 @@ from tensor_optix.orchestrator import TrialOrchestrator
 from tensor_optix.pipeline.env_pipeline import EnvPipeline
 from tensor_optix.quick.assembly import parts_of, pipeline_for
 from tensor_optix.quick.plan import Plan
+from tensor_optix.search.study import OnTrial
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,19 @@ def search(
     jobs: int = 1,
     storage: str | None = None,
     warm_start: bool = False,
+    on_trial: OnTrial | None = None,
 ) -> Found:
     """Search over what the algorithm declares as tunable, with the plan's own values tried first.
 
-    warm_start: the long run begins with the best trial's best policy. Continues a study that is there.
+    warm_start: the long run begins with the best trial's best policy. on_trial: told how each trial has ended.
+    Continues a study that is there.
     Raises MissingDependency without Optuna.
     """
     settings = {name: value for name, value in plan.recipe.settings.items() if name not in ("max_steps", "max_time")}
     orchestrator = TrialOrchestrator(
         AgentOf(plan), PipelineOf(plan), n_trials=trials, trial_steps=trial_steps, n_jobs=jobs, storage=storage,
         n_startup_trials=min(10, max(1, trials // 2)), seed=RandomStreams(plan.seed).counter_seed("search"),
-        rloptimizer_kwargs={**settings, "checkpoint_dir": study_directory(plan)},
+        rloptimizer_kwargs={**settings, "checkpoint_dir": study_directory(plan)}, on_trial=on_trial,
     )  # fmt: skip
     hyperparams, score = orchestrator.run()
     winner = dataclasses.replace(plan.recipe, hyperparams={**plan.recipe.hyperparams, **hyperparams})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,33 @@ MAX_RETRIES = 3
 BEGAN = "began"
 """The attribute under which a trial that has given its first sign of life keeps its number. (A trial that is tried
 again takes over the attributes of the one that died: its number tells them apart.)"""
+
+
+@dataclass(frozen=True)
+class TrialNews:
+    """How a trial has ended. state: "complete", "pruned" or "fail"; score and best_score: None where there is none."""
+
+    number: int
+    state: str
+    score: float | None
+    params: dict[str, Any]
+    n_finished: int
+    n_trials: int
+    best_score: float | None
+
+    @classmethod
+    def of(cls, study: optuna.Study, number: int, n_trials: int) -> TrialNews:
+        """Of the trial with this number."""
+        trial = next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
+        score, best = trial.user_attrs.get("score", math.nan), best_trial(study)
+        return cls(
+            number, trial.state.name.lower(), score if math.isfinite(score) else None,
+            dict(trial.user_attrs.get("params", {})), n_finished(study), n_trials,
+            float(best.user_attrs["score"]) if best else None,
+        )  # fmt: skip
+
+
+OnTrial = Callable[[TrialNews], None]
 
 
 @dataclass(frozen=True)
@@ -84,8 +111,10 @@ def n_finished(study: optuna.Study) -> int:
     return sum(_counts(trial) for trial in study.get_trials(deepcopy=False))
 
 
-def work(plan: StudyPlan, trials: TrialPlan, space: SearchSpace) -> None:
+def work(plan: StudyPlan, trials: TrialPlan, space: SearchSpace, on_trial: OnTrial | None = None) -> None:
     """Run trials, one after the other, until as many are finished (here or in other processes) as were asked for.
+
+    on_trial: told of each trial that was run here.
 
     From the decision to begin a trial until it has begun it is this process's turn, so that nobody begins one too
     many; a turn ends with the process that has it.
@@ -93,6 +122,10 @@ def work(plan: StudyPlan, trials: TrialPlan, space: SearchSpace) -> None:
     library, study, dead = optuna_module(), plan.opened(), DeadTrials()
     turn = ExitStack()
     heartbeats: Any = study._storage
+
+    def told(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        if on_trial is not None:
+            on_trial(TrialNews.of(study, trial.number, plan.n_trials))
 
     def objective(trial: optuna.Trial) -> float:
         heartbeats.record_heartbeat(trial._trial_id)  # now: Optuna's own thread may come too late
@@ -113,7 +146,7 @@ def work(plan: StudyPlan, trials: TrialPlan, space: SearchSpace) -> None:
             n_running = len(study.get_trials(deepcopy=False, states=(library.trial.TrialState.RUNNING,)))
             if is_free := n_finished(study) + n_running < plan.n_trials:
                 with quiet():
-                    study.optimize(objective, n_trials=1)
+                    study.optimize(objective, n_trials=1, callbacks=[told])
         if not is_free:  # others are at it; if they die, their trials are tried again
             time.sleep(HEARTBEAT_SECONDS / 2)
 

@@ -180,6 +180,7 @@ def test_a_search_goes_on_to_a_long_run_with_the_winner(tmp_path: Path) -> None:
     result = call("search", "CartPole-v1", "--trials", 2, "--trial-steps", 512, "--max-steps", 256, "--seed", 1,
                   "--json", "--no-report", "--out", tmp_path, *TINY)  # fmt: skip
     assert result.exit_code == 3, result.stderr
+    assert "[2 of 2, best " in result.stderr
     found = [json.loads(line) for line in result.stdout.splitlines()]
     assert found[0]["type"] == "search"
     info = next(row for row in found if row["type"] == "info")

@@ -98,6 +98,16 @@ def test_without_a_space_the_agents_declaration_is_searched(tmp_path):
     assert orchestrator.study.trials[0].params["1-gamma"] == pytest.approx(1 - SPACE["gamma"].default)
 
 
+def test_every_trial_is_told_with_its_score_and_the_best_so_far(tmp_path):
+    news = []
+    orchestrator = search(tmp_path, n_trials=3, on_trial=news.append)
+    _, score = orchestrator.run()
+    assert [(told.number, told.n_finished, told.n_trials) for told in news] == [(0, 1, 3), (1, 2, 3), (2, 3, 3)]
+    assert [told.params for told in news] == [trial.user_attrs["params"] for trial in orchestrator.study.trials]
+    assert news[-1].best_score == score
+    assert score in [told.score for told in news]
+
+
 def test_an_error_of_a_factory_surfaces_at_once(tmp_path):
     def broken(params):
         return {}["missing"]
