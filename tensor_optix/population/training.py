@@ -88,8 +88,8 @@ class Trainer:
                 _restore(order.progress, streams, pipeline, evaluator, counter)
             agent.seed(streams.stream("agent"))
             load_agent_tree(agent, order.agent)
-            if order.has_moved:
-                agent.seed(np.random.default_rng(int(streams.stream("succession").integers(2**63))))
+            if order.has_moved or not order.progress:  # what it brings with it is the factory's, or another member's
+                agent.seed(np.random.default_rng(int(streams.stream("own randomness").integers(2**63))))
             agent.set_hyperparams(HyperparamSet(dict(order.params)))
             return _trained(order, agent, pipeline, evaluator, counter, streams)
         finally:

@@ -120,6 +120,39 @@ def test_seed_and_seed_alone_decide(whole, tmp_path):
     assert outcome_of(done(run_of(tmp_path / "other", seed=4))) != outcome_of(whole)
 
 
+class Noisy(SurfaceAgent):
+    """Has a random stream in its state, which nobody has seeded when the factory gives it away."""
+
+    def __init__(self, params):
+        super().__init__(params)
+        self.rng, self.luck = np.random.default_rng(), 0.0
+
+    def seed(self, rng):
+        self.rng = np.random.default_rng(int(rng.integers(2**63)))
+
+    def learn(self, episode_data):
+        self.luck += 0.01 * self.rng.standard_normal()
+        return super().learn(episode_data)
+
+    def score(self):
+        return super().score() + self.luck
+
+    def state_dict(self):
+        return {"updates": self.updates, "luck": self.luck, "params": dict(self.params),
+                "rng": self.rng.bit_generator.state}  # fmt: skip
+
+    def load_state_dict(self, state):
+        self.updates, self.luck, self.params = state["updates"], state["luck"], dict(state["params"])
+        self.rng.bit_generator.state = state["rng"]
+
+
+def test_randomness_of_the_agents_own_comes_from_the_seed_and_is_each_members_own(tmp_path):
+    first, again = (done(run_of(tmp_path / name, agent_factory=Noisy)) for name in ("first", "again"))
+    assert outcome_of(first) == outcome_of(again)
+    luck = [member.agent["state"]["luck"] for member in first._parts.agent.members]
+    assert len(set(luck)) > 1
+
+
 # -- resume, failures, scores from outside ---------------------------------------------------------------------------
 
 
