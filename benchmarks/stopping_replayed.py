@@ -20,7 +20,7 @@ import numpy as np
 from stopping_synthetic import RULES
 
 from tensor_optix import EvidenceRule, LoopConfig
-from tensor_optix.core.evidence import FIRST_CHECK, next_check
+from tensor_optix.core.check import FIRST_CHECK, next_check
 from tensor_optix.core.replay import judgements
 
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tensor_optix.core.check import DOUBT_LEFT, FIRST_CHECK, Evidence, next_check, weigh
 from tensor_optix.core.convergence import ConvergenceRule, EndedEpisode, Tick
-from tensor_optix.core.evidence import DOUBT_LEFT, FIRST_CHECK, Evidence, EvidenceRule, next_check, weigh
+from tensor_optix.core.evidence import EvidenceRule
 from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.core.replay import first_end, judgements
 from tensor_optix.core.types import LoopState, Verdict

@@ -153,6 +153,14 @@ def test_a_score_that_is_no_number_is_absent(build, score):
     assert opt.result.score is None
 
 
+def test_a_first_score_that_is_nan_is_followed_by_a_first_tick(build):
+    tuner = RaiseEachTime()
+    opt = build([float("nan"), 5, 6], optimizer=tuner, max_episodes=3, evaluation_episodes=0)
+    opt.run()
+    assert opt.best_snapshot.eval_metrics.primary_score == 6
+    assert [(e.score, e.previous_score) for e in tuner.told] == [(6, 5)]
+
+
 def test_patience_ends_the_run_once_learning_was_seen(build):
     log: list[str] = []
     opt = build(LEARNED_THEN_FLAT, callbacks=[HookLog(log)], convergence="patience")
