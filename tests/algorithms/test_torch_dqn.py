@@ -9,10 +9,8 @@ from torch_agents import adam, dqn, make, mlp, one_step_episodes, same_weights, 
 
 from tensor_optix.algorithms.torch_dqn import TorchDQNAgent  # noqa: E402
 from tensor_optix.core.hyperparams import LinearSchedule  # noqa: E402
-from tensor_optix.core.rng import RandomStreams  # noqa: E402
 from tensor_optix.core.types import EpisodeData, HyperparamSet  # noqa: E402
 from tensor_optix.errors import ConfigError  # noqa: E402
-from tensor_optix.pipeline.batch_pipeline import BatchPipeline  # noqa: E402
 
 
 @pytest.mark.parametrize("options", [{}, {"double": True, "huber": True, "target_tau": 0.05}, {"per_alpha": 0.6}])
@@ -63,22 +61,6 @@ def test_values_of_a_corridor_are_powers_of_gamma(double):
     values = agent._learner.forward("q", np.eye(length + 1, dtype=np.float32))[:length]
     right = gamma ** (length - 1.0 - np.arange(length))
     np.testing.assert_allclose(values, np.stack([gamma * right, right], axis=1), atol=0.02)
-
-
-def test_it_learns_to_balance_a_pole():
-    """10,000 steps; random actions score about 22, this seed 254."""
-    torch.manual_seed(0)
-    q = torch.nn.Sequential(torch.nn.Linear(4, 64), torch.nn.ReLU(), torch.nn.Linear(64, 2))
-    params = {"epsilon": 1.0, "epsilon_decay_steps": 4000, "target_update_freq": 50, "double": True,
-              "updates_per_step": 0.5}  # fmt: skip
-    agent = TorchDQNAgent(q, 2, adam(q, rate=1e-3), params, device="cpu")
-    agent.seed(np.random.default_rng(0))
-    pipeline = BatchPipeline(env_id="CartPole-v1", agent=agent, window_size=32)
-    pipeline.seed(RandomStreams(0))
-    for _, data in zip(range(313), pipeline.episodes(), strict=False):
-        agent.learn(data)
-    scores = pipeline.evaluate(agent, seeds=list(range(10)), deterministic=True).episode_returns
-    assert np.mean(scores) > 120
 
 
 # -- how often -------------------------------------------------------------------------------------------------------
