@@ -126,6 +126,10 @@ class RNDPipeline(BasePipeline):
         return self.pipeline.is_live
 
     @property
+    def handed_over(self) -> Sequence[Any]:
+        return self.pipeline.handed_over
+
+    @property
     def max_episode_steps(self) -> int | None:
         return self.pipeline.max_episode_steps
 

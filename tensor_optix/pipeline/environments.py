@@ -57,8 +57,8 @@ class EnvSource(ABC):
         return observed(env, self._observations)
 
     @property
-    def handed_over(self) -> Env | None:
-        """The caller's own environment object, where windows come from one."""
+    def handed_over(self) -> Env | VectorEnv[Any, Any, Any] | None:
+        """The caller's own environment object, single or vector, where windows come from one."""
         return None
 
     @abstractmethod

@@ -112,6 +112,8 @@ class VectorCrew(Crew):
         self, lanes: Sequence[Lane], state: Mapping[str, Any], lane_states: Mapping[str, Any], streams: RandomStreams
     ) -> str | None:
         """Do it all again; what stood in the way of that."""
+        n_steps = len(state["actions"])
+        logger.info("playing %d steps of the vector environment %s again", n_steps, self.slots[0].name)
         self.start_over()
         for lane, episode in zip(lanes, state["first_episodes"], strict=True):
             lane.close_episode()

@@ -49,6 +49,10 @@ class Slots(EnvSource):
         self._slot, self._vector = slot, vector
         self.observed(slot)  # what cannot be read is refused at once
 
+    @property
+    def handed_over(self) -> Vector:
+        return self._vector
+
     def training_env(self) -> Env:
         return self._slot
 

@@ -820,6 +820,13 @@ def test_a_vector_that_does_not_say_when_it_resets_is_refused():
         VectorBatchPipeline(vector)
 
 
+def test_a_vector_environment_is_known_as_the_callers_own_and_what_is_built_here_is_not():
+    vector = SyncVectorEnv([Drawing] * 2)
+    assert all(env is vector for env in seeded(vector).handed_over)
+    assert len(seeded(vector).handed_over) == 2
+    assert seeded([Drawing] * 2).handed_over == []
+
+
 def test_environments_with_different_spaces_are_refused():
     with pytest.raises(ConfigError, match="environment 1 has"):
         seeded([lambda: ConstantRewardChain(3), Drawing]).setup()
