@@ -6,9 +6,9 @@
         --max-steps 1500000
 
 Each run trains PPO until it is dormant, then has a budget of three spawns. gain: mean score of the variant less that
-of its control on common seeds, t of the paired difference, and the t that adoption needs. Seeds 0 gave -8.5, -7.3, -1.4
-(Acrobot), +0.1, +48.9, -11.1 (LunarLander, dormant early by a patience of 25) and 0, 0, 0 (CartPole, at its ceiling
-before the first spawn): none was adopted.
+of its control on common seeds, t of the paired difference, and the t that adoption needs. One seed each gave -8.5,
+-7.3, -1.4 (Acrobot), +0.1, +48.9, -11.1 (LunarLander, dormant early by a patience of 25) and 0, 0, 0 (CartPole, at its
+ceiling before the first spawn): none was adopted.
 """
 
 from __future__ import annotations
