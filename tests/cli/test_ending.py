@@ -61,7 +61,7 @@ def test_a_validated_policy_tells_its_gap_and_its_success_rate() -> None:
 
 def test_on_a_narrow_terminal_sentences_go_on_below_themselves_and_commands_stay_whole() -> None:
     result = a_result(Path("/a/very/long/path/" + "x" * 60))
-    lines = Ending(result, LoopState.DORMANT, None, "tox eval x").lines(50)
+    lines = Ending(result, LoopState.DORMANT, None, f"tox eval {'x' * 60}").lines(50)
     assert lines[:2] == ["DORMANT  converged: 20 scores in a row without a", "         gain above the noise"]
-    assert "next     tox eval x" in lines
+    assert lines[-1] == f"next     tox eval {'x' * 60}"
     assert any(line.startswith("run      /a/very/long") and len(line) > 80 for line in lines)

@@ -74,6 +74,7 @@ def test_a_low_terminal_gets_a_low_panel() -> None:
     story = a_story(*[an_event(text=f"new best {n}") for n in range(9)])
     Console(file=stream, width=100).print(panel(a_frame(story=story), 100, 24))
     assert len(stream.getvalue().splitlines()) < 24
+    assert stream.getvalue().count("new best") == 2
     assert "as set" not in stream.getvalue()
 
 
