@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 
 from tensor_optix import ConfigError, HyperparamSet, LoopCallback, RLOptimizer, StopReason
+from tensor_optix.core.rng import RandomStreams
 from tensor_optix.core.training_states import TrainingStates
 from tensor_optix.errors import NonFiniteError, TrialError
 from tensor_optix.optimizers.no_tuning import NoTuning
 from tensor_optix.population.agent import PopulationAgent
+from tensor_optix.population.members import Members
 from tensor_optix.population.settings import Population
+from tensor_optix.population.training import Outcome
 from tensor_optix.search import workers
 from tests.core.scripted import window_of
-from tests.search.surface import WINDOW_STEPS, SurfaceAgent, SurfacePipeline
+from tests.search.surface import SPACE, WINDOW_STEPS, SurfaceAgent, SurfacePipeline
 
 SIZE, INTERVAL, INTERVALS = 4, 5 * WINDOW_STEPS, 6
 
@@ -151,6 +154,45 @@ def test_randomness_of_the_agents_own_comes_from_the_seed_and_is_each_members_ow
     assert outcome_of(first) == outcome_of(again)
     luck = [member.agent["state"]["luck"] for member in first._parts.agent.members]
     assert len(set(luck)) > 1
+
+
+def test_a_policy_is_kept_with_the_hyperparameters_that_made_it(tmp_path):
+    class Marked(SurfaceAgent):
+        """Its policy remembers the learning rate of its last update."""
+
+        rate = 1e-4
+
+        def learn(self, episode_data):
+            self.rate = self.params["learning_rate"]
+            return super().learn(episode_data)
+
+        def policy_state(self):
+            return {**super().policy_state(), "rate": np.array(self.rate)}
+
+        def load_policy_state(self, state):
+            super().load_policy_state(state)
+            self.rate = float(state["rate"])
+
+    optimizer = done(run_of(tmp_path, agent_factory=Marked))
+    snapshots = optimizer.registry.snapshots
+    for snapshot in snapshots:
+        agent = Marked({})
+        optimizer.registry.load(agent, snapshot)
+        assert agent.rate == snapshot.hyperparams.params["learning_rate"]
+    assert len({snapshot.hyperparams.params["learning_rate"] for snapshot in snapshots}) > 1
+
+
+def test_who_takes_over_goes_on_with_the_others_policy_and_everybody_else_with_their_own():
+    params = {"learning_rate": 1e-3, "gamma": 0.99, "width": 16}
+    members = Members([{"policy": -1}] * 4, params, SPACE, 10)
+    members.seed(RandomStreams(0))
+    own = [dict(member.params) for member in members]
+    members.trained(lambda orders: [Outcome({"policy": i}, {}, 10, [float(i)], []) for i in range(len(orders))])
+    members.exchange()
+    assert [member.agent for member in members] == [{"policy": 3}, {"policy": 1}, {"policy": 2}, {"policy": 3}]
+    assert [member.has_moved for member in members] == [True, False, False, False]
+    assert members[0].params not in own
+    assert [member.params for member in members][1:] == own[1:]
 
 
 # -- resume, failures, scores from outside ---------------------------------------------------------------------------
