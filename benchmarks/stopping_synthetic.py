@@ -73,7 +73,8 @@ def main() -> None:
     parser.add_argument("--flat", type=int, default=600)
     parser.add_argument("--rules", nargs="+", default=list(RULES), choices=list(RULES))
     options = parser.parse_args()
-    print(f"{'rule':16} {'noise':>6} {'runs':>6} {'false':>7} {'median':>7} {'never':>7}   false by family (%)")
+    heads = f"{'rule':16} {'noise':>6} {'runs':>6} {'false':>7} {'median':>7} {'90th':>7} {'never':>7}"
+    print(f"{heads}   false by family (%)")
     for name in options.rules:
         for sd in options.noise:
             by_family = {
@@ -83,9 +84,10 @@ def main() -> None:
             results = [result for runs in by_family.values() for result in runs]
             false = 100 * np.mean([is_false for is_false, _ in results])
             ratios = np.array([ratio for _, ratio in results])
+            late = np.quantile(ratios, 0.9, method="higher")
             families = "  ".join(f"{f} {100 * np.mean([r[0] for r in runs]):.1f}" for f, runs in by_family.items())
             print(
-                f"{name:16} {sd:6.2f} {len(results):6d} {false:6.1f}% {np.median(ratios):6.2f}x "
+                f"{name:16} {sd:6.2f} {len(results):6d} {false:6.1f}% {np.median(ratios):6.2f}x {late:6.2f}x "
                 f"{100 * np.mean(np.isinf(ratios)):6.1f}%   {families}", flush=True,
             )  # fmt: skip
     ends = [

@@ -104,6 +104,7 @@ def live_until_finished(
         told = server.life(out, may_begin=not acknowledged, **wishes)
         for generation in map(int, said(told, "RESUMED")):
             assert acknowledged <= generation <= acknowledged + 1, "a commit was lost"
+            acknowledged = generation  # on disk, although its process was killed before it could say so
             figures["resumed"] += 1
         acknowledged = max([acknowledged, *map(int, said(told, "COMMIT"))])
         figures["commits"] += len(said(told, "COMMIT"))
