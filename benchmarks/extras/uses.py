@@ -18,6 +18,9 @@ import tensor_optix as tx
 BESIDES = {"video": "classic", "onnx": "torch", "mujoco": "torch", "atari": "torch"}
 """Another extra that the use needs: pictures want an environment that draws, an exported policy a network."""
 
+BRIEFLY = {"val_episodes": 0, "evaluation_episodes": 0}
+"""Where an env episode takes a thousand steps nothing is evaluated."""
+
 
 class HillClimber(tx.BaseAgent):
     """A linear policy for CartPole that needs no framework: a change of its weights is kept if it was no worse."""
@@ -182,11 +185,11 @@ def box2d() -> str:
 
 
 def mujoco() -> str:
-    return trained("torch", "HalfCheetah-v5", learning_starts=500, max_steps=1_000, evaluation_episodes=0)
+    return trained("torch", "HalfCheetah-v5", learning_starts=500, **BRIEFLY, max_steps=700)
 
 
 def atari() -> str:
-    return trained("torch", "ALE/Pong-v5", max_steps=1_024, evaluation_episodes=0)
+    return trained("torch", "ALE/Pong-v5", **BRIEFLY, max_steps=1_024)
 
 
 def docs() -> str:
