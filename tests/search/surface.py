@@ -70,16 +70,24 @@ class Surface:
         return self.level(params) * (0.1 if fate < self.fails else 1.0) * (1 - np.exp(-speed * updates))
 
 
-def picked_level(surface, folder, seed, n_trials, *, is_random=False):
-    """The level of what a TrialOrchestrator picks; its best_score is not asked."""
-    settings = {"n_startup_trials": n_trials + 1, "pruner_warmup_steps": 10 * WINDOWS} if is_random else {}
-    orchestrator = TrialOrchestrator(
-        lambda params: RuggedAgent({**surface.defaults, **params}, surface),
-        lambda: SurfacePipeline(noise=surface.noise), n_trials=n_trials, trial_steps=WINDOWS * WINDOW_STEPS,
-        rloptimizer_kwargs={"checkpoint_dir": folder}, seed=seed, **settings,
-    )  # fmt: skip
-    params, _ = orchestrator.run()
-    return surface.level(params)
+def picked_level(surface, folder, seed, n_trainings, *, is_random=False):
+    """The level of what a TrialOrchestrator picks for the steps of so many trainings, and its number of trials.
+
+    What pruning saves is spent on more trials: the search is continued until the steps are used up.
+    """
+    settings = {"n_startup_trials": 1000, "pruner_warmup_steps": 10 * WINDOWS} if is_random else {}
+    n_trials, left = 0, n_trainings * WINDOWS
+    while left >= WINDOWS:
+        n_trials += left // WINDOWS
+        orchestrator = TrialOrchestrator(
+            lambda params: RuggedAgent({**surface.defaults, **params}, surface),
+            lambda: SurfacePipeline(noise=surface.noise), n_trials=n_trials, trial_steps=WINDOWS * WINDOW_STEPS,
+            rloptimizer_kwargs={"checkpoint_dir": folder}, seed=seed, **settings,
+        )  # fmt: skip
+        params, _ = orchestrator.run()
+        spent = sum(len(trial.intermediate_values) for trial in orchestrator.study.get_trials(deepcopy=False))
+        left = n_trainings * WINDOWS - spent
+    return surface.level(params), n_trials
 
 
 def level(params):
