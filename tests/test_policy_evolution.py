@@ -351,6 +351,7 @@ def test_a_run_that_is_killed_anywhere_in_a_trial_goes_on_as_if_nothing_had_happ
     copies = CopyAt(tmp_path / "killed")
     copies.run = whole = Evolution(tmp_path / "whole", bonus=bonus, max_spawns=2, callbacks=[copies])
     whole.opt.run()
+    monkeypatch.undo()
     acting = {whole.world.actors[window].name for window in copies.windows}
     assert {"fork 0", "fork 1"} <= acting  # killed while the variant trained, and while its control did
     for window in copies.windows:
