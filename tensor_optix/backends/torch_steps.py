@@ -12,6 +12,12 @@ import torch.optim.optimizer as torch_optimizer
 from torch import Tensor, nn
 
 
+ALIGNMENT = 16
+"""Floats of 64 bytes, where PyTorch lets a tensor begin. Sums of matrix products depend on where their operands lie:
+parameters that lay elsewhere in a buffer would compute other last bits than before they were bound, or after a resume.
+"""
+
+
 class PlainStep:
     """Any optimizer, as its user would step it."""
 
@@ -44,7 +50,7 @@ class FlatAdamStep:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         members = _by_group_and_step(optimizer)
-        sizes = [sum(p.numel() for p in parameters) for _, parameters in members]
+        sizes = [sum(_slots(parameters)) for _, parameters in members]
         self._optimizer, self._settings = optimizer, _settings(optimizer)
         self._gradient = torch.zeros(sum(sizes), dtype=torch.float32)
         self._segments = [
@@ -102,9 +108,11 @@ class _FlatSegment:
         self._optimizer, self._group, self._parameters = optimizer, group, parameters
         self._states = [optimizer.state[p] for p in parameters]
         own = [(p.data, s["exp_avg"], s["exp_avg_sq"]) for p, s in zip(parameters, self._states, strict=True)]
-        self._flats = [torch.cat([tensor.reshape(-1) for tensor in column]) for column in zip(*own, strict=True)]
+        self._flats = [torch.zeros_like(gradient) for _ in range(3)]
         self._gradient, self._gradients = gradient, _views(gradient, parameters)
-        weights, self._means, self._squares = (_views(flat, parameters) for flat in self._flats)
+        weights, self._means, self._squares = columns = [_views(flat, parameters) for flat in self._flats]
+        for views, tensors in zip(columns, zip(*own, strict=True), strict=True):
+            torch._foreach_copy_(views, list(tensors))
         self._pointers = [weight.data_ptr() for weight in weights]
         for parameter, state, weight, mean, square in zip(
             parameters, self._states, weights, self._means, self._squares, strict=True
@@ -160,9 +168,14 @@ def _fused_update(group: dict[str, Any]) -> Callable[..., None]:
     )  # fmt: skip
 
 
+def _slots(parameters: list[nn.Parameter]) -> list[int]:
+    """Floats that each takes of a buffer."""
+    return [-(-parameter.numel() // ALIGNMENT) * ALIGNMENT for parameter in parameters]
+
+
 def _views(flat: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
-    parts = torch.split(flat, [p.numel() for p in parameters])
-    return [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]
+    slots = torch.split(flat, _slots(parameters))
+    return [slot[: p.numel()].view(p.shape) for slot, p in zip(slots, parameters, strict=True)]
 
 
 def _by_group_and_step(optimizer: torch.optim.Optimizer) -> list[tuple[dict[str, Any], list[nn.Parameter]]]:
