@@ -11,7 +11,6 @@ import torch
 import torch.optim.optimizer as torch_optimizer
 from torch import Tensor, nn
 
-
 ALIGNMENT = 16
 """Floats of 64 bytes, where PyTorch lets a tensor begin. Sums of matrix products depend on where their operands lie:
 parameters that lay elsewhere in a buffer would compute other last bits than before they were bound, or after a resume.

@@ -78,7 +78,7 @@ SETTINGS = (
     Setting("LunarLanderContinuous-v3", "sac", 260.4, 125_000, 40, only_on="jax", settings={
         "learning_rate": 7.3e-4, "learning_starts": 5_000, "tau": 0.01, "hidden": (128, 128), "batch_size": 128,
     }),
-    Setting("CartPole-v1", "a2c", 500.0, 200_000, 20),
+    Setting("CartPole-v1", "a2c", 500.0, 500_000, 20),
 )  # fmt: skip
 
 
