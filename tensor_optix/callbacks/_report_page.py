@@ -13,6 +13,8 @@ from tensor_optix.callbacks._report_log import decisions, variants
 from tensor_optix.callbacks._report_series import in_force
 from tensor_optix.callbacks._report_style import head
 from tensor_optix.callbacks._report_verdict import numbers, verdict
+from tensor_optix.core.episode_facts import SUCCESS_RATE
+from tensor_optix.core.reporting import of_training
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def report_page(record: RunRecord, pictures: Pictures, *, command: str | None, v
         f"{numbers(record.summary, record.events, record.target)}</header>",
         section("Learning curve", figure(pictures.curve)),
         section("First and best policy", _films(pictures.films)),
+        section("Reported by the environment", _facts(record.metrics)),
         section("Generalisation gap", figure(pictures.gap)),
         section("Hyperparameters", figure(pictures.hyperparams) + _hyperparams(record)),
         section("Spacing of evaluations", figure(pictures.staircase)),
@@ -94,6 +97,19 @@ def _films(films: Mapping[str, bytes]) -> str:
         for label, data in films.items()
     )
     return f"<div class=films>{shown}</div>" if shown else ""
+
+
+def _facts(metrics: Sequence[Mapping[str, Any]]) -> str:
+    """Success rate and other numbers of the environment's own: at the first and the last tick that had them."""
+    found: dict[str, list[float]] = {}
+    for row in metrics:
+        for name in row["metrics"]:
+            bare = name.removeprefix("train_")
+            if bare == SUCCESS_RATE or bare.startswith("info/"):
+                found.setdefault(bare, []).append(of_training(row["metrics"], bare))
+    rows = [[cell(name), *(cell(value_text(value), "num") for value in (values[0], values[-1], max(values)))]
+            for name, values in found.items()]  # fmt: skip
+    return table(("mean over env episodes of", "first", "last", "highest"), rows) if rows else ""
 
 
 def _hyperparams(record: RunRecord) -> str:

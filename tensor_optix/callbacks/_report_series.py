@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tensor_optix.callbacks._report_theme import COLOURS, Row, style, svg_of, thinned
 from tensor_optix.core.plain_text import printable
+from tensor_optix.core.reporting import of_training
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,8 +86,8 @@ def moving(metrics: Sequence[Row]) -> list[str]:
 def in_force(row: Row) -> dict[str, Any]:
     """Hyperparameters as learning used them: controllers inside an agent say so in its diagnostics."""
     hyperparams: Mapping[str, Any] = row["hyperparams"]
-    is_number = {name: isinstance(value, int | float) for name, value in hyperparams.items()}
-    return {n: row["metrics"].get(n, value) if is_number[n] else value for n, value in hyperparams.items()}
+    used = {n: of_training(row["metrics"], n) for n, value in hyperparams.items() if isinstance(value, int | float)}
+    return {n: value if used.get(n) is None else used[n] for n, value in hyperparams.items()}
 
 
 def _one_hyperparam(axes: Axes, name: str, rows: Sequence[Row], events: Sequence[Row]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -30,16 +30,12 @@ def dashboard(
 
     Example: tensor-optix dashboard runs/CartPole-v1
 
-    Exit codes: 0 done; 2 the call cannot work.
+    Exit codes: 2 the call cannot work; otherwise the dashboard's own.
     """
     with told_in_a_sentence(with_traceback=traceback):
         command = dashboard_command(run.resolve(), port)
         say(f"http://{LOOPBACK}:{port} shows it; Ctrl-C ends it")
-        try:
-            code = subprocess.run(command, check=False).returncode
-        except KeyboardInterrupt:
-            code = 0
-        raise typer.Exit(0 if code in (0, 130, -2) else code)
+        os.execv(command[0], command)  # from here on this process is the dashboard, and Ctrl-C is its own
 
 
 def dashboard_command(path: Path, port: int) -> list[str]:

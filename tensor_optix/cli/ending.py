@@ -10,6 +10,7 @@ from typing import Any
 from tensor_optix.cli.failures import INTERRUPTED, NOT_CONVERGED, TERMINATED
 from tensor_optix.cli.invocation import shown
 from tensor_optix.cli.text import duration, printable, score_text
+from tensor_optix.core.episode_facts import SUCCESS_RATE
 from tensor_optix.core.plain_text import counted
 from tensor_optix.core.reporting import summary_of
 from tensor_optix.core.types import FinalScore, LoopState, RunResult, StopReason
@@ -99,7 +100,8 @@ class Ending:
         gap = kept.get("generalization_gap")
         unit = "in validation" if "val_score" in kept else "in training"
         details = "" if gap is None else f", gap to training {gap:+.1f}"
-        success = "" if "success_rate" not in kept else f", success rate {kept['success_rate']:.2f}"
+        rate = kept.get(f"val_{SUCCESS_RATE}", kept.get(SUCCESS_RATE))
+        success = "" if rate is None else f", success rate {rate:.2f}"
         name = f"(snapshot {printable(snapshot.snapshot_id)})"
         return f"{score_text(self.result.score)} {unit} when it was kept{details}{success} {name}"
 

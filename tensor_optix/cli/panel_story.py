@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tensor_optix.cli.text import value_text
-from tensor_optix.core.reporting import Event, Progress
+from tensor_optix.core.reporting import Event, Progress, of_training
 
 KEPT_DECISIONS = 4
 MAX_SCORES = 2_000
@@ -66,19 +66,20 @@ class Story:
                        moves={**self.moves, **moves})  # fmt: skip
 
     def _why(self, name: str, value: Any, progress: Progress) -> str:
-        metrics = progress.metrics
-        if name == "learning_rate" and "approx_kl" in metrics and metrics.get(name) != progress.hyperparams.get(name):
+        kl, rate = (of_training(progress.metrics, key) for key in ("approx_kl", name))
+        if name == "learning_rate" and kl is not None and rate != progress.hyperparams.get(name):
             target = progress.hyperparams.get("target_kl")
             aim = f", aim {value_text(target)}" if target is not None else ""
-            return f"follows the KL divergence ({metrics['approx_kl']:.3f}{aim})"
+            return f"follows the KL divergence ({kl:.3f}{aim})"
         said = (event.text for event in reversed(self.tuned) if event.evidence.get(name) == value)
         return next(said, "set by its schedule, the agent, or a callback")
 
 
 def in_force(progress: Progress) -> dict[str, Any]:
     """Hyperparameters as the last learn call used them: controllers inside an agent say so in its diagnostics."""
-    return {name: progress.metrics.get(name, value) if _is_number(value) else value
-            for name, value in progress.hyperparams.items()}  # fmt: skip
+    given = progress.hyperparams
+    used = {name: of_training(progress.metrics, name) for name, value in given.items() if _is_number(value)}
+    return {name: value if used.get(name) is None else used[name] for name, value in given.items()}
 
 
 def _is_number(value: Any) -> bool:

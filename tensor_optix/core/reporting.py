@@ -180,6 +180,12 @@ class RowReporter(Reporter):
         self._files.append_event(event_row(event))
 
 
+def of_training(metrics: Mapping[str, Any], name: str) -> Any:
+    """The metric ``name`` as training gave it, also in a validated tick, whose record calls it ``train_NAME``; None
+    where there is none."""
+    return metrics.get(f"train_{name}", metrics.get(name))
+
+
 def evaluation_line(progress: Progress) -> str:
     """``[loop] ep=  16  raw=  208.1  smoothed=  136.9  state=ACTIVE  interval=8``; n/a for an absent score."""
     line = (

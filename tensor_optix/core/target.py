@@ -6,6 +6,7 @@ from tensor_optix.core.announcer import Announcer
 from tensor_optix.core.course import Course
 from tensor_optix.core.ending import Ending
 from tensor_optix.core.loop_config import LoopConfig
+from tensor_optix.core.reporting import of_training
 from tensor_optix.core.types import StopReason
 from tensor_optix.core.window import Window
 
@@ -31,7 +32,7 @@ class Target:
         """Look at the smoothed training score of a window, or at the metric that was asked for."""
         score, totals = self.score, self._course.totals
         measured = window.metrics.metrics if window.metrics else {}
-        reached = window.smoothed if self._metric is None else measured.get(self._metric)
+        reached = window.smoothed if self._metric is None else of_training(measured, self._metric)
         if score is None or window.train_score is None or reached is None or reached < score:
             return
         if not totals.has_reached_target:
@@ -44,4 +45,4 @@ class Target:
         """The run ends because the target is reached."""
         if not (self._ends_the_run and self._course.totals.has_reached_target):
             return None
-        return Ending(StopReason.TARGET_SCORE, f"the target of {self.score:g} is reached")
+        return Ending(StopReason.TARGET_SCORE, f"the target is reached: {self._metric or 'a score'} of {self.score:g}")

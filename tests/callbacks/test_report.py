@@ -129,6 +129,18 @@ def test_the_report_tells_a_rate_that_a_controller_inside_the_agent_has_moved() 
     assert "learning_rate 0.001 0.0015 1, the last at 200 steps" in text
 
 
+def test_a_validated_tick_shows_what_was_in_force_too() -> None:
+    rows = [a_row(0, metrics={"learning_rate": 1e-3}), a_row(1, metrics={"train_learning_rate": 1e-3})]
+    assert hyperparam_changes(rows) == {}
+
+
+def test_what_the_environment_reports_has_a_table() -> None:
+    rows = [a_row(0, metrics={"success_rate": 0.25, "info/laps": 2.0}), a_row(1, metrics={"train_success_rate": 0.5})]
+    text = " ".join(Text(a_page(a_record(metrics=rows))).words)
+    assert "success_rate 0.25 0.5 0.5 info/laps 2 2 2" in text
+    assert "Reported by the environment" not in a_page(a_record())
+
+
 def test_a_long_series_is_thinned_and_keeps_its_end() -> None:
     rows = [a_row(n) for n in range(10 * MAX_POINTS + 3)]
     kept = thinned(rows)

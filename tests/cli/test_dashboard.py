@@ -53,11 +53,23 @@ def test_a_missing_dashboard_is_told_with_its_install_line(
         dashboard_command(tmp_path, 7007)
 
 
+@pytest.mark.usefixtures("everything_installed")
+def test_the_process_becomes_the_dashboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Any] = []
+    monkeypatch.setattr("os.execv", lambda *call: started.append(call))
+    (tmp_path / "tensorboard").mkdir()
+    result = CliRunner().invoke(app, ["dashboard", str(tmp_path), "--port", "7007"])
+    assert result.exit_code == 0, result.stderr
+    assert "http://127.0.0.1:7007 shows it; Ctrl-C ends it" in result.stderr
+    ((program, arguments),) = started
+    assert (program, arguments[:3]) == (sys.executable, [sys.executable, "-m", "tensorboard.main"])
+
+
 def test_without_anything_to_show_the_call_is_refused_and_nothing_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Any] = []
-    monkeypatch.setattr("subprocess.run", started.append)
+    monkeypatch.setattr("os.execv", lambda *call: started.append(call))
     result = CliRunner().invoke(app, ["dashboard", str(tmp_path)])
     assert (result.exit_code, started) == (2, [])
     assert "train with --log tensorboard" in result.stderr

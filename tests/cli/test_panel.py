@@ -64,6 +64,14 @@ def test_a_hyperparameter_is_shown_as_learning_used_it() -> None:
     assert "learning_rate   0.0003    0.0015    ▲ ×5       follows the KL" in text
 
 
+def test_a_validated_tick_tells_what_was_in_force_under_another_name() -> None:
+    inside = {"learning_rate": 1.5e-3, "approx_kl": 0.0041}
+    validated = {f"train_{name}": value for name, value in inside.items()} | {"val_learning_rate": 9.0}
+    story = Story().after_window(a_progress(hyperparams=HYPERPARAMS, metrics=inside))
+    story = story.after_window(a_progress(hyperparams=HYPERPARAMS, metrics=validated))
+    assert dict(story.moves) == {}
+
+
 def test_decisions_that_are_too_frequent_do_not_crowd_out_the_others() -> None:
     story = a_story(an_event("cooling", "now"), *[an_event("kept")] * 9)
     assert [event.kind for event in story.decisions] == ["cooling"]

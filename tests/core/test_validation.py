@@ -137,6 +137,19 @@ def test_a_target_may_be_a_metric_that_the_environment_reports(build):
     assert (opt.result.reason, opt.result.windows) == (StopReason.TARGET_SCORE, 3)
 
 
+def test_a_target_metric_is_looked_for_in_validated_windows_too(build):
+    class Succeeding(FirstReward):
+        def score(self, episode_data, train_diagnostics):
+            metrics = super().score(episode_data, train_diagnostics)
+            return EvalMetrics(metrics.primary_score, {"success_rate": metrics.primary_score / 10}, 0)
+
+    opt = build([1, 9, 9], evaluator=Succeeding(), val_pipeline=HeldOut(float), target_score=0.9,
+                target_metric="success_rate", stop_at_target=True, max_episodes=9)  # fmt: skip
+    opt.run()
+    assert (opt.result.reason, opt.result.windows) == (StopReason.TARGET_SCORE, 2)
+    assert "success_rate of 0.9" in opt.result.explanation
+
+
 def test_a_target_metric_needs_its_target(build):
     with pytest.raises(ConfigError, match="target_metric"):
         build([1], target_metric="success_rate")
