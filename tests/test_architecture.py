@@ -32,8 +32,8 @@ ALLOWED = {
     "orchestrator": {"core", "storage", "search"},
     "export": {"export", "algorithms", "backends", "core", "storage", "quick"},
     "quick": {"quick", "core", "storage", "optimizers", "pipeline", "algorithms", "backends", "callbacks", "optimizer",
-              "orchestrator"},
-    "cli": {"cli", "core", "storage", "callbacks", "quick", "optimizer", "pipeline", "export"},
+              "orchestrator", "search"},
+    "cli": {"cli", "core", "storage", "callbacks", "quick", "optimizer", "pipeline", "export", "search"},
 }
 EVERYONES = {"errors", "_about", "_lazy"}
 
