@@ -116,7 +116,8 @@ class NetworkDesign:
 class AgentDesign:
     """kind: "ppo", "gaussian_ppo", "dqn" or "sac". networks: by the names that its constructor gives them.
 
-    n_actions: of a discrete space, or numbers of one continuous action.
+    n_actions: of a discrete space, or numbers of one continuous action. compile: of PyTorch's updates (JAX and
+    TensorFlow compile theirs in any case).
     """
 
     kind: str
@@ -126,6 +127,7 @@ class AgentDesign:
     device: str = "cpu"
     obs_normalizer: ObsNormalizer | None = None
     reward_normalizer: RewardNormalizer | None = None
+    compile: bool = False
 
     @property
     def normalizers(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class TorchDQNAgent(DQNAgent):
     """DQN over ``q_network`` (observation -> a value an action); its target is a copy made here.
 
     optimizer: yours, over the network's parameters. device: "auto" (CUDA where there is one), "cpu", "cuda", ...
+    compile: as in ``TorchPPOAgent``.
     """
 
     def __init__(
@@ -35,13 +36,14 @@ class TorchDQNAgent(DQNAgent):
         *,
         obs_normalizer: ObservationStatistics | None = None,
         reward_normalizer: RewardStatistics | None = None,
+        compile: bool = False,
     ) -> None:
         self.device = chosen_device(device)
         move_networks({"q": q_network}, self.device)
         self.q_network = self._q = q_network
         self._q_target = target_of(q_network)
         networks = {"q": self._q, "q_target": self._q_target}
-        learner = TorchLearner(networks, {"optimizer": optimizer}, self.device)
+        learner = TorchLearner(networks, {"optimizer": optimizer}, self.device, compile=compile)
         super().__init__(
             learner, n_actions, hyperparams, obs_normalizer=obs_normalizer, reward_normalizer=reward_normalizer
         )

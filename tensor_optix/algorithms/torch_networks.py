@@ -109,30 +109,33 @@ def _adam(design: AgentDesign, *modules: nn.Module, **keywords: Any) -> torch.op
     return torch.optim.Adam(parameters, lr=design.hyperparams["learning_rate"], **keywords)
 
 
+def _options(design: AgentDesign) -> dict[str, Any]:
+    """What every constructor takes alike."""
+    return {"device": design.device, "compile": design.compile, **design.normalizers}
+
+
 def _ppo(design: AgentDesign) -> NetworkAgent:
     actor, critic = network(design.networks["actor"]), network(design.networks["critic"])
     optimizer = _adam(design, actor, critic, eps=PPO_ADAM_EPSILON)
-    return TorchPPOAgent(actor, critic, optimizer, design.hyperparams, design.device, **design.normalizers)
+    return TorchPPOAgent(actor, critic, optimizer, design.hyperparams, **_options(design))
 
 
 def _gaussian_ppo(design: AgentDesign) -> NetworkAgent:
     actor, critic = network(design.networks["actor"]), network(design.networks["critic"])
     optimizer = _adam(design, actor, critic, eps=PPO_ADAM_EPSILON)
     return TorchGaussianPPOAgent(
-        actor, critic, optimizer, design.n_actions, design.hyperparams, design.device, **design.normalizers
+        actor, critic, optimizer, design.n_actions, design.hyperparams, **_options(design)
     )
 
 
 def _dqn(design: AgentDesign) -> NetworkAgent:
     q = network(design.networks["q_network"])
-    return TorchDQNAgent(
-        q, design.n_actions, _adam(design, q), design.hyperparams, design.device, **design.normalizers
-    )
+    return TorchDQNAgent(q, design.n_actions, _adam(design, q), design.hyperparams, **_options(design))
 
 
 def _sac(design: AgentDesign) -> NetworkAgent:
     actor, critic1, critic2 = (network(design.networks[name]) for name in ("actor", "critic1", "critic2"))
     return TorchSACAgent(
         actor, critic1, critic2, design.n_actions, _adam(design, actor), _adam(design, critic1, critic2),
-        _adam(design, actor), design.hyperparams, design.device, **design.normalizers,
+        _adam(design, actor), design.hyperparams, **_options(design),
     )  # fmt: skip

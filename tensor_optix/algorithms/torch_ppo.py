@@ -25,6 +25,10 @@ class TorchPPOAgent(PPOAgent):
     optimizer: yours, over the parameters of both (a trunk may be shared). ``hyperparams["learning_rate"]``, if given,
     wins over its own. device: "auto" (CUDA where there is one), "cpu", "cuda", ...; the modules are moved there.
 
+    compile: have PyTorch compile the whole minibatch step, where the optimizer is a plain Adam or AdamW on the CPU:
+    about ten seconds at first, then two to three times as fast. Without a C++ compiler, or with batch normalisation,
+    updates are made as ever, said once.
+
     Example::
 
         import torch
@@ -49,11 +53,12 @@ class TorchPPOAgent(PPOAgent):
         reward_normalizer: RewardStatistics | None = None,
         *,
         obs_normalizer: ObservationStatistics | None = None,
+        compile: bool = False,
     ) -> None:
         self.device = chosen_device(device)
         self.actor = self._actor = actor
         self.critic = self._critic = critic
         networks = {"actor": actor, "critic": critic}
         move_networks(networks, self.device)
-        learner = TorchLearner(networks, {"optimizer": optimizer}, self.device)
+        learner = TorchLearner(networks, {"optimizer": optimizer}, self.device, compile=compile)
         super().__init__(learner, hyperparams, obs_normalizer=obs_normalizer, reward_normalizer=reward_normalizer)

@@ -23,6 +23,7 @@ class TorchGaussianPPOAgent(GaussianPPOAgent):
     """PPO over ``actor`` (observation -> [mean ‖ log_std], ``2 * action_dim``) and ``critic`` (-> a value).
 
     optimizer: yours, over the parameters of both. device: "auto" (CUDA where there is one), "cpu", "cuda", ...
+    compile: as in ``TorchPPOAgent``.
     """
 
     def __init__(
@@ -36,13 +37,14 @@ class TorchGaussianPPOAgent(GaussianPPOAgent):
         reward_normalizer: RewardStatistics | None = None,
         *,
         obs_normalizer: ObservationStatistics | None = None,
+        compile: bool = False,
     ) -> None:
         self.device = chosen_device(device)
         self.actor = self._actor = actor
         self.critic = self._critic = critic
         networks = {"actor": actor, "critic": critic}
         move_networks(networks, self.device)
-        learner = TorchLearner(networks, {"optimizer": optimizer}, self.device)
+        learner = TorchLearner(networks, {"optimizer": optimizer}, self.device, compile=compile)
         super().__init__(
             learner, action_dim, hyperparams, obs_normalizer=obs_normalizer, reward_normalizer=reward_normalizer
         )

@@ -27,7 +27,7 @@ class TorchSACAgent(SACAgent):
 
     actor_optimizer, critic_optimizer: yours, over the parameters of the actor and of both critics. alpha_optimizer:
     of any class and over any parameter; one like it trains the temperature's logarithm. device: "auto" (CUDA where
-    there is one), "cpu", "cuda", ...
+    there is one), "cpu", "cuda", ... compile: as in ``TorchPPOAgent``.
     """
 
     LOG_STD_MIN: ClassVar[float] = LOG_STD_MIN
@@ -47,6 +47,7 @@ class TorchSACAgent(SACAgent):
         *,
         obs_normalizer: ObservationStatistics | None = None,
         reward_normalizer: RewardStatistics | None = None,
+        compile: bool = False,
     ) -> None:
         self.device = chosen_device(device)
         self.log_alpha = ScalarParameter(initial_log_alpha(hyperparams)).to(next(actor.parameters()).dtype)
@@ -63,6 +64,6 @@ class TorchSACAgent(SACAgent):
         }
         networks = {**trained, "target1": self._c1_tgt, "target2": self._c2_tgt}
         super().__init__(
-            TorchLearner(networks, optimizers, self.device), action_dim, hyperparams,
+            TorchLearner(networks, optimizers, self.device, compile=compile), action_dim, hyperparams,
             obs_normalizer=obs_normalizer, reward_normalizer=reward_normalizer,
         )  # fmt: skip

@@ -108,7 +108,8 @@ class TorchLearner(Learner):
     """Trains modules. An exact Adam or AdamW on the CPU is stepped on flat buffers, any other optimizer as it is.
 
     networks: modules by name, on ``device`` already (a trunk may be shared between them); all in float32 or all in
-    float64. A target network is a copy with ``requires_grad_(False)``.
+    float64. A target network is a copy with ``requires_grad_(False)``. compile: updates on flat buffers become one
+    compiled program each (see ``torch_compile.py``).
     Raises ConfigError for a recurrent network, for parameters on another device or of other types, and where a
     network has parameters to train of which no optimizer holds any.
     """
@@ -118,7 +119,10 @@ class TorchLearner(Learner):
         networks: Mapping[str, nn.Module],
         optimizers: Mapping[str, torch.optim.Optimizer],
         device: torch.device | str = "cpu",
+        *,
+        compile: bool = False,
     ) -> None:
+        self._is_compiled = compile
         self.networks = dict(networks)
         self.optimizers = dict(optimizers)
         self.device = torch.device(device)
@@ -191,7 +195,9 @@ class TorchLearner(Learner):
         rng: np.random.Generator,
         stop: EpochStop | None = None,
     ) -> dict[str, float]:
-        self._roles = Roles.fitting(self._roles, update, self.networks, self.optimizers)
+        self._roles = Roles.fitting(
+            self._roles, update, self.networks, self.optimizers, OPS, is_compiled=self._is_compiled
+        )
         updates = Updates(self._roles, self.networks, OPS, skipped_before=self._skipped_in_a_row)
         n_epochs, n_minibatches, _ = rows.shape
         means: dict[str, float] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -52,8 +52,8 @@ class FlatAdamStep:
         sizes = [sum(_slots(parameters)) for _, parameters in members]
         self._optimizer, self._settings = optimizer, _settings(optimizer)
         self._gradient = torch.zeros(sum(sizes), dtype=torch.float32)
-        self._segments = [
-            _FlatSegment(optimizer, group, parameters, gradient)
+        self.segments = [
+            FlatSegment(optimizer, group, parameters, gradient)
             for (group, parameters), gradient in zip(members, torch.split(self._gradient, sizes), strict=True)
         ]
 
@@ -69,12 +69,12 @@ class FlatAdamStep:
         return (
             not _is_hooked(self._optimizer)
             and _settings(self._optimizer) == self._settings
-            and all(segment.is_intact() for segment in self._segments)
+            and all(segment.is_intact() for segment in self.segments)
         )
 
     def start(self) -> None:
         """Another run begins: with the learning rates of now."""
-        for segment in self._segments:
+        for segment in self.segments:
             segment.start()
 
     def zero_grad(self) -> None:
@@ -87,18 +87,18 @@ class FlatAdamStep:
         return norm
 
     def apply(self) -> None:
-        for segment in self._segments:
+        for segment in self.segments:
             segment.apply()
 
     def finish(self) -> None:
-        for segment in self._segments:
+        for segment in self.segments:
             segment.finish()
 
 
 OptimizerStep = PlainStep | FlatAdamStep
 
 
-class _FlatSegment:
+class FlatSegment:
     """Parameters of one group that have made equally many steps."""
 
     def __init__(
@@ -107,17 +107,18 @@ class _FlatSegment:
         self._optimizer, self._group, self._parameters = optimizer, group, parameters
         self._states = [optimizer.state[p] for p in parameters]
         own = [(p.data, s["exp_avg"], s["exp_avg_sq"]) for p, s in zip(parameters, self._states, strict=True)]
-        self._flats = [torch.zeros_like(gradient) for _ in range(3)]
+        self.flats = [torch.zeros_like(gradient) for _ in range(3)]
         self._gradient, self._gradients = gradient, _views(gradient, parameters)
-        weights, self._means, self._squares = columns = [_views(flat, parameters) for flat in self._flats]
+        weights, self._means, self._squares = columns = [_views(flat, parameters) for flat in self.flats]
         for views, tensors in zip(columns, zip(*own, strict=True), strict=True):
             torch._foreach_copy_(views, list(tensors))
+        self._layout: tuple[Any, ...] | None = None
         self._pointers = [weight.data_ptr() for weight in weights]
         for parameter, state, weight, mean, square in zip(
             parameters, self._states, weights, self._means, self._squares, strict=True
         ):
             parameter.data, state["exp_avg"], state["exp_avg_sq"] = weight, mean, square
-        self._step = torch.zeros(())
+        self.step = torch.zeros(())
 
     def is_intact(self) -> bool:
         state = self._optimizer.state
@@ -128,22 +129,44 @@ class _FlatSegment:
             )
         ) and len({own["step"].item() for own in self._states}) == 1
 
+    @property
+    def learning_rate(self) -> float:
+        return float(self._group["lr"])
+
+    @property
+    def settings(self) -> tuple[float, float, float, float, bool]:
+        """β₁, β₂, ε, weight decay, and whether that is decoupled."""
+        group = self._group
+        return (*group["betas"], group["eps"], group["weight_decay"], group["decoupled_weight_decay"])
+
+    def layout(self, networks: Mapping[str, nn.Module]) -> tuple[Any, ...]:
+        """((network, key) of every use, shape, floats in the buffer) of each parameter in its order; asked once."""
+        if self._layout is None:
+            owners: dict[nn.Parameter, list[tuple[str, str]]] = {}
+            for name, module in networks.items():
+                for key, parameter in module.named_parameters(remove_duplicate=False):
+                    owners.setdefault(parameter, []).append((name, key))
+            shapes = [tuple(p.shape) for p in self._parameters]
+            uses = [tuple(owners[p]) for p in self._parameters]
+            self._layout = tuple(zip(uses, shapes, _slots(self._parameters), strict=True))
+        return self._layout
+
     def start(self) -> None:
-        self._step.copy_(self._states[0]["step"])
-        weight, mean, square = self._flats
+        self.step.copy_(self._states[0]["step"])
+        weight, mean, square = self.flats
         self._update = partial(
-            _fused_update(self._group), [weight], [self._gradient], [mean], [square], [], [self._step]
+            _fused_update(self._group), [weight], [self._gradient], [mean], [square], [], [self.step]
         )
         for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
             parameter.grad = gradient
 
     @torch.no_grad()
     def apply(self) -> None:
-        self._step += 1
+        self.step += 1
         self._update()
 
     def finish(self) -> None:
-        torch._foreach_copy_([own["step"] for own in self._states], [self._step] * len(self._states))
+        torch._foreach_copy_([own["step"] for own in self._states], [self.step] * len(self._states))
         for parameter in self._parameters:
             parameter.grad = None
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tensor_optix.backends.base import Batch, Ops, Scalars, Step, Update
+from tensor_optix.backends.torch_compile import CompiledAttempt
 from tensor_optix.backends.torch_modules import named_tensors, parameters_of
 from tensor_optix.backends.torch_steps import FlatAdamStep, OptimizerStep, PlainStep, is_watched
 from tensor_optix.errors import ConfigError, NonFiniteError
@@ -31,9 +32,16 @@ class Roles:
     """
 
     def __init__(
-        self, update: Update, networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+        self,
+        update: Update,
+        networks: Mapping[str, nn.Module],
+        optimizers: Mapping[str, torch.optim.Optimizer],
+        ops: Ops,
+        *,
+        is_compiled: bool = False,
     ) -> None:
         self._update, self._identity = update, _Identity(networks, optimizers)
+        self.compiled = CompiledAttempt(update.steps, networks, ops) if is_compiled else None
         self.parts = [_Part(step, optimizers[step.optimizer], networks) for step in update.steps]
         self.targets = [_Target(networks[name], networks[source]) for name, source in update.targets.items()]
         self.buffers = list(dict.fromkeys(buffer for module in networks.values() for buffer in module.buffers()))
@@ -53,11 +61,14 @@ class Roles:
         update: Update,
         networks: Mapping[str, nn.Module],
         optimizers: Mapping[str, torch.optim.Optimizer],
+        ops: Ops,
+        *,
+        is_compiled: bool = False,
     ) -> Roles:
         """``known``, if that is what it would be anew."""
         if known is not None and known._update is update and known._identity.fits(optimizers):
             return known
-        return cls(update, networks, optimizers)
+        return cls(update, networks, optimizers, ops, is_compiled=is_compiled)
 
 
 class Updates:
@@ -72,6 +83,7 @@ class Updates:
     ) -> None:
         self._networks, self._ops = networks, ops
         self._parts, self._targets, self._buffers = roles.parts, roles.targets, roles.buffers
+        self._compiled = roles.compiled
         self._focused: _Part | None = None
         for part in self._parts:
             part.start()
@@ -87,14 +99,45 @@ class Updates:
             for part in self._parts:
                 part.bind()
         before = [buffer.clone() for buffer in self._buffers]
+        if (made := self._attempt_compiled(batch, scalars, max_grad_norm)) is not None:
+            return made
         metrics: Metrics = {}
         for part in self._parts:
             metrics |= self._gradients(part, batch, scalars, max_grad_norm)
-        if not all(math.isfinite(part.loss_value) and math.isfinite(part.norm) for part in self._parts):
+        if not self._is_finite():
             self._skip(before)
             return {}
         for part in self._parts:
             part.stepper.apply()
+        return self._made(metrics, scalars)
+
+    def _attempt_compiled(self, batch: Batch, scalars: Scalars, max_grad_norm: float) -> Metrics | None:
+        """The same by the compiled program; None where there is none, or a step is not made on flat buffers yet."""
+        steppers = [part.stepper for part in self._parts]
+        flat = [stepper for stepper in steppers if isinstance(stepper, FlatAdamStep)]
+        if self._compiled is None or not self._compiled.is_usable or len(flat) < len(steppers):
+            return None
+        self._focus(None)
+        outcome = self._compiled(flat, batch, scalars, max_grad_norm)
+        if outcome is None:
+            return None
+        judged, metrics, make = outcome
+        numbers = judged.tolist()
+        for part, loss, norm in zip(self._parts, numbers, numbers[len(self._parts) :], strict=False):
+            part.loss_value, part.norm = loss, norm
+        if not self._is_finite():
+            self._skip([])
+            return {}
+        make()
+        return self._made({**metrics, **{self._norm_name(part): part.norm for part in self._parts}}, scalars)
+
+    def _is_finite(self) -> bool:
+        return all(math.isfinite(part.loss_value) and math.isfinite(part.norm) for part in self._parts)
+
+    def _norm_name(self, part: _Part) -> str:
+        return "grad_norm" if len(self._parts) == 1 else f"{part.step.optimizer}_grad_norm"
+
+    def _made(self, metrics: Metrics, scalars: Scalars) -> Metrics:
         for target in self._targets:
             target.follow(float(scalars["tau"]))
         self.n_made, self.skipped_in_a_row = self.n_made + 1, 0
@@ -113,8 +156,7 @@ class Updates:
         loss, metrics = part.step.loss(self._ops, self._networks, batch, scalars)
         loss.backward()
         part.norm, part.loss_value = part.stepper.clip(max_grad_norm), loss.item()
-        name = "grad_norm" if len(self._parts) == 1 else f"{part.step.optimizer}_grad_norm"
-        return {**{key: metric.detach() for key, metric in metrics.items()}, name: part.norm}
+        return {**{key: metric.detach() for key, metric in metrics.items()}, self._norm_name(part): part.norm}
 
     def _focus(self, part: _Part | None) -> None:
         """Only what ``part`` trains gets gradients now: none are computed for the weights of other networks."""
@@ -128,7 +170,7 @@ class Updates:
 
     @torch.no_grad()
     def _skip(self, buffers: list[Tensor]) -> None:
-        for buffer, value in zip(self._buffers, buffers, strict=True):
+        for buffer, value in zip(self._buffers, buffers, strict=False):
             buffer.copy_(value)
         self.n_skipped, self.skipped_in_a_row = self.n_skipped + 1, self.skipped_in_a_row + 1
         if self.skipped_in_a_row == MAX_SKIPPED_IN_A_ROW:

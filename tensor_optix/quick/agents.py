@@ -28,6 +28,7 @@ def make_agent(
     *,
     seed: int | None = None,
     device: str = "auto",
+    compile: bool = False,
     **overrides: Any,
 ) -> BaseAgent:
     """An agent that fits the spaces of ``env``, with networks of its own and defaults that train.
@@ -36,6 +37,8 @@ def make_agent(
     algorithm: "auto" (PPO for discrete actions, SAC for continuous ones), "ppo", "dqn" or "sac".
     backend: "auto" (the first of torch, jax, tf that is installed) or one of them.
     seed: of the initial weights (default: drawn). device: "auto" (the CPU for dense networks), "cpu", "cuda", ...
+    compile: PyTorch's updates as one compiled program (JAX and TensorFlow compile theirs in any case): about ten
+    seconds at first, then two to three times as fast; without a C++ compiler as ever, said once.
     overrides: hyperparameters by name, and hidden=(64, 64), activation, normalize_observations, normalize_rewards.
 
     Raises ConfigError for spaces that no built-in agent handles and for unknown names, MissingDependency without
@@ -47,11 +50,13 @@ def make_agent(
     build = Build.from_defaults("given", chosen, choose_backend(backend).value, defaults, frame_stack=1,
                                 is_image=task.is_image, is_discrete=task.is_discrete)  # fmt: skip
     build = build.changed({name: overrides.pop(name) for name in OF_THE_AGENT if name in overrides})
-    return agent_for(build, task, overrides, seed=fresh_seed() if seed is None else seed, device=device)
+    return agent_for(
+        build, task, overrides, seed=fresh_seed() if seed is None else seed, device=device, compile=compile
+    )
 
 
 def agent_for(
-    build: Build, task: Task, hyperparams: dict[str, Any], *, seed: int, device: str = "auto"
+    build: Build, task: Task, hyperparams: dict[str, Any], *, seed: int, device: str = "auto", compile: bool = False
 ) -> NetworkAgent:
     """The agent of ``build`` for ``task``. hyperparams: those that differ from its defaults."""
     given = build.space.checked(hyperparams, owner=NAMES[build.algorithm])
@@ -62,7 +67,7 @@ def agent_for(
     design = AgentDesign(
         build.kind, networks_for(build.kind, body, task.n_actions), task.n_actions, values, _device(device, task),
         ObsNormalizer(task.observation_shape) if build.normalize_observations else None,
-        RewardNormalizer(values["gamma"]) if build.normalize_rewards else None,
+        RewardNormalizer(values["gamma"]) if build.normalize_rewards else None, compile,
     )  # fmt: skip
     agent: NetworkAgent = networks_module(build.backend).agent_of(design)
     return agent

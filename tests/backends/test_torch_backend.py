@@ -169,6 +169,49 @@ def test_whoever_changes_what_is_flat_between_runs_is_heard(change):
     assert max_difference(networks, reference) < 1e-5
 
 
+def test_a_compiled_update_is_the_same_and_new_numbers_compile_nothing_anew():
+    learners = []
+    for is_compiled in (True, False):
+        networks = actor_critic()
+        learners.append(TorchLearner(networks, {"optimizer": adamw(networks)}, compile=is_compiled))
+    update, graphs = ppo_update(), torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for number in range(3):
+        rows = minibatch_rows(96, 32, 2, np.random.default_rng(number))
+        scalars = {**SCALARS, "clip_ratio": 0.1 + 0.05 * number}
+        metrics = []
+        for learner in learners:
+            learner.learning_rate = 1e-3 / (1 + number)
+            metrics.append(learner.run(update, window(), rows, scalars, max_grad_norm=0.1 + number,
+                                       rng=np.random.default_rng(0)))  # fmt: skip
+        assert metrics[0] == pytest.approx(metrics[1], rel=1e-3, abs=1e-5)
+    assert max_difference(*(learner.networks for learner in learners)) < 2e-6
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs + 1
+
+    before = copy.deepcopy(learners[0].state_dict())
+    poisoned = {**window(), "return": np.full(96, np.nan, np.float32)}
+    found = learners[0].run(update, poisoned, rows[:1], SCALARS, max_grad_norm=0.5, rng=np.random.default_rng(0))
+    assert found == {"n_updates": 0, "skipped_updates": 3}
+    after = learners[0].state_dict()
+    for key, array in before["networks"]["actor"].items():
+        np.testing.assert_array_equal(after["networks"]["actor"][key], array)
+
+
+def test_without_a_compiler_updates_are_made_as_ever_said_once(monkeypatch, caplog):
+    def refuse(function, **_):
+        def call(*_):
+            raise RuntimeError("no C++ compiler")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    networks, plain = actor_critic(), actor_critic()
+    learner = TorchLearner(networks, {"optimizer": adam(networks)}, compile=True)
+    run(learner)
+    run(learner_of(plain, adam(plain)))
+    assert max_difference(networks, plain) == 0.0
+    assert len([record for record in caplog.records if "not compiled (no C++ compiler)" in record.message]) == 1
+
+
 def test_parameters_that_made_unequal_steps_keep_their_own_count():
     networks, reference = actor_critic(), actor_critic()
     optimizers = [adam(networks), adam(reference)]
