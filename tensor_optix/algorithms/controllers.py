@@ -17,7 +17,7 @@ LARGEST_KL = 10.0
 """One window counts as at most so many targets: from one that overflowed the mean would never come back."""
 FACTOR_STEP = 1.5
 MIN_FACTOR, MAX_FACTOR = 1 / 30, 10.0
-MIN_RATE, MAX_RATE = 1e-5, 3e-3
+MIN_RATE, MAX_RATE = 1e-5, 1e-3
 """The effective learning rate stays between these, or at the user's own value where that lies beyond."""
 
 FLAT_SIGNAL = 0.1

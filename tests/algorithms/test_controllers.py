@@ -45,11 +45,11 @@ def test_a_divergence_that_overflowed_is_forgotten_too(kl):
 def test_the_factor_is_bounded_and_comes_back():
     low = settled(KLRate(), 100 * [1.0])
     assert low.factor == pytest.approx(MIN_FACTOR)
-    assert settled(low, 100 * [0.0]).factor == pytest.approx(min(MAX_FACTOR, 3e-3 / 3e-4))
+    assert settled(low, 100 * [0.0]).factor == pytest.approx(min(MAX_FACTOR, 1e-3 / 3e-4))
 
 
 def test_the_effective_rate_keeps_to_its_limits_unless_the_user_is_beyond_them():
-    assert 2e-3 * settled(KLRate(), 50 * [0.0], base=2e-3).factor == pytest.approx(3e-3)
+    assert 5e-4 * settled(KLRate(), 50 * [0.0], base=5e-4).factor == pytest.approx(1e-3)
     assert 1e-2 * settled(KLRate(), 50 * [0.0], base=1e-2).factor == pytest.approx(1e-2)
 
 
