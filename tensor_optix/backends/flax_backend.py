@@ -155,8 +155,9 @@ class FlaxLearner(Learner):
     ) -> dict[str, float]:
         """As the contract says. ``update.steps`` name all networks that their optimizer trains.
 
-        Compiled once for each update, mode of the modules and shape of data and minibatches: make an ``Update`` once
-        and keep it.
+        Compiled once for each update, mode of the modules and shape of minibatches: make an ``Update`` once and keep
+        it. Rows of data, and minibatches of an epoch, are filled up to a power of two, so that windows which differ
+        by a few rows are no other program.
         """
         epoch = self._epoch(update, stop, is_single=rows.shape[0] == 1)
         of_each: Any = [None]
@@ -164,11 +165,15 @@ class FlaxLearner(Learner):
         if isinstance(rows, InOrder):
             columns = rows.batches(columns)
         else:
-            of_each = rows.astype(np.int32)
+            columns = {name: _filled_up(column, 0) for name, column in columns.items()}
+            of_each = _filled_up(rows.astype(np.int32), 1)
         if not epoch.takes_host_arrays:
             columns = jax.device_put(columns)
         tables = {name: np.broadcast_to(np.asarray(x, np.float32), rows.shape[:2]) for name, x in scalars.items()}
+        if not isinstance(rows, InOrder):
+            tables = {name: _filled_up(table, 1) for name, table in tables.items()}
         settings = Settings(
+            n_updates=np.int32(rows.shape[1]),
             rates=np.array([self._rates[step.optimizer].factor(self._ratio) for step in update.steps], np.float32),
             max_grad_norm=np.float32(max_grad_norm), stop_limit=np.float32(stop.limit if stop else np.inf),
         )  # fmt: skip
@@ -353,6 +358,12 @@ def _too_many_skipped(progress: Progress) -> NonFiniteError:
         f"loss is {losses[worst]} and the gradient's norm {norms[worst]}: look for extreme rewards or observations, "
         "or lower learning_rate"
     )
+
+
+def _filled_up(array: np.ndarray, axis: int) -> np.ndarray:
+    """With zeros up to the next power of two along ``axis``, which are never looked at."""
+    lacking = (1 << (array.shape[axis] - 1).bit_length()) - array.shape[axis]
+    return np.pad(array, [(0, lacking if n == axis else 0) for n in range(array.ndim)]) if lacking else array
 
 
 def padded_rows(n_rows: int) -> int:

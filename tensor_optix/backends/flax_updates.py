@@ -58,6 +58,7 @@ class Progress(NamedTuple):
 class Settings(NamedTuple):
     """Run-time numbers: another value compiles nothing anew."""
 
+    n_updates: Any         # so many of the first rows of an epoch are meant
     rates: Any             # [optimizers]: what their updates are multiplied by, in the order of the update's steps
     max_grad_norm: Any
     stop_limit: Any
@@ -108,8 +109,6 @@ def compiled_epoch(
     def epoch(
         before: Progress, data: dict[str, Any], rows: Any, scalars: dict[str, Any], settings: Settings
     ) -> tuple[Progress, Any]:
-        n_updates = (next(iter(data.values())) if rows is None else rows).shape[0]
-
         def at(number: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             """Batch and scalars of one update."""
             if rows is None:
@@ -120,7 +119,7 @@ def compiled_epoch(
 
         def goes_on(carry: tuple[Any, Progress, Any]) -> Any:
             number, progress, _ = carry
-            return (number < n_updates) & ~progress.is_over
+            return (number < settings.n_updates) & ~progress.is_over
 
         def body(carry: tuple[Any, Progress, Any]) -> tuple[Any, Progress, Any]:
             number, progress, sums = carry

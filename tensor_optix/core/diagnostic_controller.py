@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.cooling import can_be_cooled
 from tensor_optix.core.types import HyperparamSet
 
 _log = logging.getLogger(__name__)
@@ -168,7 +169,7 @@ class DiagnosticController:
         self._adopt_changes(params)
         before = {rule: remedy.steps for rule, remedy in self._remedies.items()}
         self._remedies = {rule: remedy.after(rule in ill) for rule, remedy in self._remedies.items()}
-        changes = self._treated(params)
+        changes = self._treated(agent, params)
         fired = [
             (rule, f"window {episode_id}: {_says(rule, train_diagnostics) if rule in ill else 'healthy again'}; "
              f"{remedy.parameter} is now {changes[remedy.parameter]:g}")
@@ -206,11 +207,13 @@ class DiagnosticController:
             if name in params and params[name] != managed.in_force:
                 managed.base = float(params[name])
 
-    def _treated(self, params: Mapping[str, Any]) -> dict[str, float]:
-        """The parameters whose value must change so that base times factors is in force."""
+    def _treated(self, agent: BaseAgent, params: Mapping[str, Any]) -> dict[str, float]:
+        """The parameters whose value must change so that base times factors is in force; none under a schedule."""
         changes = {}
         for name in ("learning_rate", "entropy_coef"):
             value = params.get(name)
+            if name == "learning_rate" and not can_be_cooled(agent):
+                continue
             if isinstance(value, bool) or not isinstance(value, int | float):
                 continue
             managed = self._managed.setdefault(name, _Managed(float(value), float(value)))

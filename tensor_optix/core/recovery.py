@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tensor_optix.core.announcer import Announcer
 from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.cooling import can_be_cooled
 from tensor_optix.core.course import Course
 from tensor_optix.core.ending import Ending
 from tensor_optix.core.keeping import Keeping
@@ -17,7 +18,10 @@ MAX_ROLLBACKS = 3
 
 
 class Recovery:
-    """Restores a snapshot with half the learning rate; the random streams go on, so that it is not the same again."""
+    """Restores a snapshot with half the learning rate; the random streams go on, so that it is not the same again.
+
+    A learning rate under a schedule is left to it.
+    """
 
     def __init__(
         self,
@@ -70,6 +74,6 @@ def learning_rate(agent: BaseAgent, tuning: Tuning) -> float | None:
 def _lower(agent: BaseAgent, before: float | None) -> None:
     """Half the rate that went wrong, or of the snapshot's own where that is smaller."""
     params = agent.get_hyperparams().params
-    if before is not None and "learning_rate" in params:
+    if before is not None and can_be_cooled(agent):
         lower = min(before, params["learning_rate"]) / 2
         agent.set_hyperparams(HyperparamSet({**params, "learning_rate": lower}))

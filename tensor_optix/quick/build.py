@@ -128,6 +128,12 @@ def default_frames(env_id: str) -> int:
     return 4 if env_id.startswith("ALE/") else 1
 
 
+def checked_frames(value: Any) -> int:
+    """A number of frames, before there is a Build that checks it. Raises ConfigError."""
+    _require_count("frame_stack", value, MAX_FRAMES)
+    return int(value)
+
+
 def sizes_text(hidden: tuple[int, ...]) -> str:
     """``64-64``"""
     return "-".join(map(str, hidden))

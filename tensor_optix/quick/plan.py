@@ -16,12 +16,12 @@ from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.env_pipeline import EnvPipeline
 from tensor_optix.quick.assembly import Recipe, optimizer_of, parts_of, val_pipeline_for
 from tensor_optix.quick.backends import choose_backend
-from tensor_optix.quick.build import Build, default_frames
+from tensor_optix.quick.build import Build, checked_frames, default_frames
 from tensor_optix.quick.defaults import NAMES, VALIDATION, choose_algorithm, defaults_for
 from tensor_optix.quick.environments import env_factory
 from tensor_optix.quick.plan_text import plan_text
 from tensor_optix.quick.runs import stored_recipe
-from tensor_optix.quick.settings import sorted_settings
+from tensor_optix.quick.settings import sorted_settings, value_of
 from tensor_optix.quick.spaces import Task
 from tensor_optix.storage import FileSystem, RunDirectory
 
@@ -101,7 +101,8 @@ def plan(
     Raises ConfigError for unknown ids, names and values, each with the nearest known one.
     """
     origin = None if init_from is None else stored_recipe(RunDirectory.open(FileSystem(), Path(init_from)))
-    frames = int(settings.get("frame_stack", origin.build.frame_stack if origin else default_frames(env_id)))
+    wished = settings.get("frame_stack", origin.build.frame_stack if origin else default_frames(env_id))
+    frames = checked_frames(value_of(wished) if isinstance(wished, str) else wished)
     task, facts = _looked_at(env_id, frames)
     build, reasons = _proposed(env_id, algorithm, backend, task, frames, origin)
     wanted = sorted_settings(settings, build.space)

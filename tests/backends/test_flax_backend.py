@@ -214,6 +214,14 @@ def test_nothing_that_changes_from_window_to_window_compiles_anew():
     assert n_compiled(made) == 1
 
 
+def test_windows_of_about_the_same_length_are_one_program():
+    made = learner()
+    for n_rows in (96, 113, 128):
+        rows = minibatch_rows(n_rows, 32, 1, np.random.default_rng(0))
+        made.run(UPDATE, window(n_rows), rows, SCALARS, max_grad_norm=0.5, rng=np.random.default_rng(0))
+    assert n_compiled(made) == 1
+
+
 def test_metrics_are_means_over_the_last_epoch():
     made, other = learner(), learner()
     metrics = run(made)

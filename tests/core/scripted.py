@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix import BaseAgent, BaseEvaluator, BasePipeline, EpisodeData, EvalMetrics, HyperparamSet, LoopCallback
+from tensor_optix import (
+    BaseAgent,
+    BaseEvaluator,
+    BasePipeline,
+    EpisodeData,
+    EvalMetrics,
+    HyperparamSet,
+    LoopCallback,
+    Param,
+    Space,
+)
 
 
 class ScriptedAgent(BaseAgent):
@@ -51,6 +61,14 @@ class ScriptedAgent(BaseAgent):
     def load_policy_state(self, state: dict[str, Any]) -> None:
         self.policy = int(state["policy"])
         self.log.append(f"{self.name}load P{self.policy}")
+
+
+class ScheduledAgent(ScriptedAgent):
+    """Its learning rate is under a schedule."""
+
+    @property
+    def param_space(self) -> Space:
+        return Space(learning_rate=Param("log_float", 1e-5, 1e-2, tunable=False, is_scheduled=True))
 
 
 class ScriptedPipeline(BasePipeline):

@@ -2,9 +2,8 @@
 
 import pytest
 
-from tensor_optix import Param, Space
 from tensor_optix.core.cooling import can_be_cooled, cooled
-from tests.core.scripted import ScriptedAgent
+from tests.core.scripted import ScheduledAgent, ScriptedAgent
 
 
 def test_the_learning_rate_is_lowered_within_and_put_back_after():
@@ -36,9 +35,3 @@ def test_an_agent_without_a_learning_rate_or_with_one_under_a_schedule_is_left_a
     assert not can_be_cooled(scheduled)
     with cooled(scheduled, 0.5):
         assert scheduled.params == {"learning_rate": 0.1}
-
-
-class ScheduledAgent(ScriptedAgent):
-    @property
-    def param_space(self):
-        return Space(learning_rate=Param("log_float", 1e-5, 1e-2, tunable=False, is_scheduled=True))

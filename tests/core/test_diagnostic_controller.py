@@ -5,7 +5,7 @@ import pytest
 
 from tensor_optix.core.diagnostic_controller import MAX_STEPS, RECOVERY, DiagnosticController, Remedy
 from tensor_optix.core.types import HyperparamSet
-from tests.core.scripted import ScriptedAgent
+from tests.core.scripted import ScheduledAgent, ScriptedAgent
 
 
 class DiscreteAgent(ScriptedAgent):
@@ -40,6 +40,14 @@ def test_healthy_learning_is_left_alone():
     agent = DiscreteAgent()
     controller = warmed_up(agent)
     assert agent.params == DiscreteAgent().params
+    assert controller.firings == []
+
+
+def test_a_learning_rate_under_a_schedule_is_left_to_it():
+    agent = ScheduledAgent()
+    controller = warmed_up(agent)
+    controller.step(10, agent, {**HEALTHY, "loss": 6.0})
+    assert agent.params == {"learning_rate": 0.1}
     assert controller.firings == []
 
 

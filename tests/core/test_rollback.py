@@ -11,7 +11,7 @@ import pytest
 from tensor_optix import LoopCallback, NonFiniteError, RLOptimizer, StopReason
 from tensor_optix.core.fall_watch import FallWatch
 from tensor_optix.storage import FileSystem, RunDirectory
-from tests.core.scripted import FirstReward, ScriptedAgent, ScriptedPipeline, window_of
+from tests.core.scripted import FirstReward, ScheduledAgent, ScriptedAgent, ScriptedPipeline, window_of
 
 NOISE = np.random.default_rng(0).normal(0, 1, 500)
 
@@ -86,6 +86,15 @@ def test_a_confirmed_fall_brings_the_best_policy_back_with_half_the_learning_rat
     assert agent.params["learning_rate"] in (0.05, 0.1)  # what the best snapshot brought
     back = [event for event in events(opt) if event["kind"] == "rolled back"]
     assert back[0]["evidence"]["learning_rate"] == 0.05
+
+
+def test_a_learning_rate_under_a_schedule_is_left_to_it(run):
+    agent = ScheduledAgent()
+    opt, told = run(World(falls_at(30)), agent=agent, max_episodes=45)
+    assert len(told.restored) == 1
+    back = [event for event in events(opt) if event["kind"] == "rolled back"]
+    assert back[0]["evidence"]["learning_rate"] == 0.1
+    assert agent.params["learning_rate"] == 0.1
 
 
 def test_the_comparison_is_paired_and_its_steps_are_steps_of_the_run(run):

@@ -54,6 +54,12 @@ def test_a_plan_validates_on_an_environment_of_its_own_unless_it_is_told_not_to(
     assert without._parts.val_pipeline is None
 
 
+@pytest.mark.parametrize("frames", ["abc", "0", "-1", "2.5", "true", 0, 65])
+def test_impossible_numbers_of_frames_are_refused_in_our_words(frames):
+    with pytest.raises(ConfigError, match="frame_stack must be a whole number from 1 to 64"):
+        tx.plan("CartPole-v1", frame_stack=frames)
+
+
 def test_off_policy_agents_take_short_windows_and_warm_up():
     for algorithm, is_discrete in (("dqn", True), ("sac", False)):
         defaults = defaults_for(algorithm, is_image=False, is_discrete=is_discrete)
