@@ -37,6 +37,7 @@ from tensor_optix import (
     TorchSACAgent,
 )
 from tensor_optix.core import training_states
+from tensor_optix.core.callbacks import Continuation, RunView
 from tensor_optix.core.confirmation import Confirmation
 from tensor_optix.core.state import split_state
 from tensor_optix.storage import FileSystem, RunDirectory
@@ -523,6 +524,49 @@ def test_other_software_lowers_the_level_in_words(tmp_path, monkeypatch):
     opt = scripted(tmp_path, resume=True, max_episodes=4)
     opt.run()
     assert any(note.startswith("resumed, but not bit for bit: numpy is") for note in opt.result.notes)
+
+
+class GoesOnOnce(LoopCallback):
+    """After the first dormancy, with the same agent; killed ``after`` that many windows."""
+
+    def __init__(self, after: int | None = None) -> None:
+        self.has_gone_on, self.after = False, after
+
+    def after_dormant(self, run: RunView) -> Continuation | None:
+        if self.has_gone_on:
+            return None
+        self.has_gone_on = True
+        return Continuation(run.agent)
+
+    def on_episode_end(self, episode_id: int, eval_metrics: Any) -> None:
+        if episode_id == self.after:
+            raise Killed
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"has_gone_on": self.has_gone_on}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.has_gone_on = state["has_gone_on"]
+
+
+def test_what_a_callback_went_on_with_is_on_record_across_a_kill(tmp_path):
+    def going_on(after: int | None, **keywords: Any) -> RLOptimizer:
+        return RLOptimizer(ScriptedAgent(), ScriptedPipeline([1]), FirstReward(), checkpoint_dir=tmp_path, seed=1,
+                           dormant_threshold=3, max_episodes=20, evaluation_episodes=0, callbacks=[GoesOnOnce(after)],
+                           **keywords)  # fmt: skip
+
+    def decisions(opt: RLOptimizer) -> list[tuple[str, int]]:
+        events = RunDirectory.open(FileSystem(), opt.run_dir).read_events()
+        return [(row["kind"], row["window"]) for row in events if row["kind"] != "resumed"]
+
+    whole = going_on(None)
+    whole.run()
+    told = decisions(whole)
+    with pytest.raises(Killed):
+        going_on(dict(told)["continued"]).run()
+    resumed = going_on(None, resume=True)
+    resumed.run()
+    assert decisions(resumed) == told
 
 
 # -- what is evaluated besides, across a kill ---------------------------------------------------------------------

@@ -13,7 +13,7 @@ from tensor_optix.core.window import Window
 
 
 class Announcer:
-    """The loop's voice."""
+    """The loop's voice. ``n_events``: decisions told so far, over all lives of the run."""
 
     def __init__(self, reporter: Reporter, callbacks: CallbackList, base_interval: int) -> None:
         self._reporter = reporter
@@ -22,6 +22,7 @@ class Announcer:
         self._state = LoopState.ACTIVE
         self._judgement: Judgement | None = None
         self._interval = base_interval
+        self.n_events = 0
 
     def restart(self) -> None:
         """Another policy takes over."""
@@ -34,12 +35,13 @@ class Announcer:
             "judgement": judgement_state(self._judgement),
             "interval": self._interval,
             "windows_since_point": self._points.windows_since_point,
+            "n_events": self.n_events,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where ``state_dict`` was taken."""
         self._state, self._judgement = LoopState[state["state"]], judgement_from(state["judgement"])
-        self._interval = state["interval"]
+        self._interval, self.n_events = state["interval"], int(state["n_events"])
         self._points.windows_since_point = state["windows_since_point"]
 
     def judged(self, window: Window) -> None:
@@ -110,6 +112,7 @@ class Announcer:
 
     def decided(self, kind: str, text: str, window: Window, evidence: Mapping[str, Any] | None = None) -> None:
         """The loop has decided something."""
+        self.n_events += 1
         self._reporter.decided(Event(kind, window.number, window.env_steps, window.seconds, text, evidence or {}))
 
 

@@ -37,12 +37,14 @@ class Closing:
         held_out = parts.val_pipeline or parts.pipeline
         self._comparison = FinalEvaluation(held_out, parts.evaluator, parts.streams, requests)
         self._is_restored = True
+        self._validation_steps = 0  # of the last policy
 
     def restart(self) -> None:
         """Another run begins: the agent's policy is about to change."""
         self._evaluation.restart()
         self._comparison.restart()
         self._is_restored = False
+        self._validation_steps = 0
 
     @property
     def notes(self) -> list[str]:
@@ -60,11 +62,14 @@ class Closing:
         if self._outside.unit == "training":
             metrics = self._evaluation.last_policy(tenure.agent)
             return None if metrics is None else (metrics, metrics.primary_score)
+        before = self._outside.steps
         try:
             measured = self._outside.measure(tenure.agent)
         except (WindowAbandoned, EnvError) as error:
             self.notes.append(f"the last policy could not be evaluated: {str(error) or 'interrupted'}")
             return None
+        finally:
+            self._validation_steps += self._outside.steps - before
         combined, selection = self._outside.combined(None, measured, -1), self._outside.selection(None, measured)
         return None if combined is None or selection is None else (combined, selection)
 
@@ -152,7 +157,7 @@ class Closing:
 
     @property
     def _steps(self) -> int:
-        return self._evaluation.steps + self._comparison.steps
+        return self._evaluation.steps + self._comparison.steps + self._validation_steps
 
     def _notes(self) -> tuple[str, ...]:
         health = self._parts.pipeline.health

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +37,7 @@ class ReturnEvaluator(BaseEvaluator):
     def __init__(self, primary_score_fn: ScoreFn | None = None, *, score_episodes: int | None = None) -> None:
         self._score_fn = primary_score_fn
         self._score_episodes = score_episodes
-        self._required = score_episodes or ON_POLICY_EPISODES
+        self._required, self._required_steps = score_episodes or ON_POLICY_EPISODES, STREAM_STEPS
         self._silence_windows, self._silence_steps = PATIENCE_WINDOWS, PATIENCE_STEPS
         self._unit: str | None = None
         self._windows = 0
@@ -74,9 +75,14 @@ class ReturnEvaluator(BaseEvaluator):
         return EvalMetrics(metrics["primary_score"], {**window, **metrics}, episode_data.episode_id)
 
     def score_validation(self, episode_data: EpisodeData) -> EvalMetrics | None:
-        """Scored by itself: nothing of it joins the training pool, nothing of the pool joins it."""
-        alone = ReturnEvaluator(self._score_fn)
-        alone._unit = self._unit
+        """Scored by itself, whatever its length: nothing of it joins the training pool, nothing of the pool joins it.
+
+        A subclass that scores in a way of its own scores this in the same way.
+        """
+        alone = copy.copy(self)
+        alone._windows, alone._steps = 0, 0
+        alone._counter, alone._pool = EpisodeCounter(), _Pool()
+        alone._required, alone._required_steps = 1, 1
         return alone.score(episode_data, {})
 
     def state_dict(self) -> dict[str, Any]:
@@ -103,7 +109,7 @@ class ReturnEvaluator(BaseEvaluator):
 
     def _is_due(self) -> bool:
         if self._unit == "step":
-            return self._pool.steps >= STREAM_STEPS
+            return self._pool.steps >= self._required_steps
         return self._unit == "episode" and len(self._pool.returns) >= self._required
 
 

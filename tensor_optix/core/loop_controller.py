@@ -67,7 +67,7 @@ class LoopController:
         )
         self._collecting = Collecting(parts, course, tracker, self._requests)
         self._judging = Judging(parts, course, tracker, self._outside, say)
-        self._target = Target(config, course, say)
+        self._target = Target(config, course, parts.evaluator, say)
         self._keeping = Keeping(parts.registry, self._guard, tracker, self._outside, say)
         self._tuning = Tuning(parts.tuner, tracker, say)
         self._recovery = Recovery(parts, course, tracker, self._tuning, self._keeping, say)
@@ -156,10 +156,9 @@ class LoopController:
 
     def _evaluate(self) -> Measured:
         """What P_k is worth besides, where it is time to know; its env steps are those of the run."""
-        before = self._validation.steps if self._validation else 0
-        totals = self._course.totals
+        before, totals = self._outside.steps, self._course.totals
         measured = self._outside.at_boundary(self._course.agent, totals.windows, totals.env_steps)
-        totals.env_steps += (self._validation.steps if self._validation else 0) - before
+        totals.env_steps += self._outside.steps - before
         return measured
 
     def _done(self, window: Window) -> None:
@@ -280,7 +279,8 @@ class LoopController:
         course = self._course
         course.tenure, course.totals, seconds, changes = self._continuity.restore()
         course.clock.start(seconds)
-        self._parts.files.cut_rows(course.totals.windows)
+        # Events are counted: of one window some come before the commit, as does what a callback went on with.
+        self._parts.files.cut_rows(course.totals.windows, self._announcer.n_events)
         self._keeping.resume(course.totals.windows)
         self._closing.notes.extend(f"resumed, but not bit for bit: {change}" for change in changes)
 

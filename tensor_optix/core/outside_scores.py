@@ -61,6 +61,11 @@ class OutsideScores:
         self._first = 0  # of the scores that belong to the policies followed now
 
     @property
+    def steps(self) -> int:
+        """Env steps that validation has used."""
+        return self._validation.steps if self._validation else 0
+
+    @property
     def history(self) -> list[EvalMetrics]:
         """What ``combined`` gave for each policy that was evaluated, oldest first."""
         return self._series.history

@@ -62,9 +62,9 @@ class RunFiles:
         self._fs.remove_tree(self.path)
         self._directory = None
 
-    def cut_rows(self, window: int) -> None:
-        """Drop the rows of ``window`` and later ones."""
-        self._opened.cut_rows(window)
+    def cut_rows(self, window: int, n_events: int) -> None:
+        """Drop the metrics of ``window`` and later ones, and all but the first ``n_events`` events."""
+        self._opened.cut_rows(window, n_events)
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """A row per tick."""

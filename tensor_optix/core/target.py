@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tensor_optix.core.announcer import Announcer
+from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.course import Course
 from tensor_optix.core.ending import Ending
 from tensor_optix.core.loop_config import LoopConfig
@@ -14,11 +15,16 @@ from tensor_optix.core.window import Window
 class Target:
     """Tells once that the target is reached, and ends the run there where that was asked for.
 
-    score: None until somebody knows one; the environment's own threshold stands in for a user's.
+    score: None until somebody knows one; the environment's own threshold stands in for a user's. It is a return, so
+    it says nothing of scores in another unit.
     """
 
-    def __init__(self, config: LoopConfig, course: Course, announcer: Announcer) -> None:
+    def __init__(
+        self, config: LoopConfig, course: Course, evaluator: BaseEvaluator, announcer: Announcer
+    ) -> None:
         self.score = config.target_score
+        self._is_a_return = config.target_score is None
+        self._evaluator = evaluator
         self._metric = config.target_metric
         self._ends_the_run = config.stop_at_target
         self._course = course
@@ -30,6 +36,8 @@ class Target:
 
     def after(self, window: Window) -> None:
         """Look at the smoothed training score of a window, or at the metric that was asked for."""
+        if self._is_a_return and not self._evaluator.scores_whole_episodes:
+            return
         score, totals = self.score, self._course.totals
         measured = window.metrics.metrics if window.metrics else {}
         reached = window.smoothed if self._metric is None else of_training(measured, self._metric)

@@ -42,23 +42,27 @@ class Member:
 @dataclass(frozen=True)
 class Standing:
     """The best member after an interval: its number, its fitness, the env episodes of the interval's end as (return,
-    was it only truncated), and the fitness of every member (NaN: it had no score, or failed)."""
+    was it only truncated), the fitness of every member (NaN: it had no score, or failed), and whether that is the mean
+    over whole env episodes."""
 
     best: int
     fitness: float
     episodes: list[tuple[float, bool]]
     everyone: list[float]
+    is_of_whole_episodes: bool
 
     def state_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {"best": self.best, "fitness": self.fitness, "episodes": [list(episode) for episode in self.episodes],
-                "everyone": [_plain(fitness) for fitness in self.everyone]}  # fmt: skip
+                "everyone": [_plain(fitness) for fitness in self.everyone],
+                "is_of_whole_episodes": self.is_of_whole_episodes}  # fmt: skip
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Standing:
         """The inverse of ``state_dict``."""
         episodes = [(float(value), bool(truncated)) for value, truncated in state["episodes"]]
-        return cls(state["best"], state["fitness"], episodes, [_number(fitness) for fitness in state["everyone"]])
+        everyone = [_number(fitness) for fitness in state["everyone"]]
+        return cls(state["best"], state["fitness"], episodes, everyone, state["is_of_whole_episodes"])
 
 
 class Members:
@@ -106,7 +110,10 @@ class Members:
         fitness = [outcome.fitness for outcome in outcomes]
         best = best_of(fitness)
         steps = sum(outcome.env_steps for outcome in outcomes)
-        return (None if best is None else Standing(best, fitness[best], outcomes[best].episodes, fitness)), steps
+        if best is None:
+            return None, steps
+        winner = outcomes[best]
+        return Standing(best, winner.fitness, winner.episodes, fitness, winner.scores_whole_episodes), steps
 
     def exchange(self) -> list[tuple[int, Succession]]:
         """Exploit and explore; who took over what."""

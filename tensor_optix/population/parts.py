@@ -55,4 +55,4 @@ def population_parts(
             return checkpoint_score_fn(given_object(agent.lead))
 
     whole = PopulationPipeline(agent, pipeline, trainer, workers)
-    return PopulationParts(agent, whole, PopulationEvaluator(scorer), score_fn)
+    return PopulationParts(agent, whole, PopulationEvaluator(scorer, agent), score_fn)

@@ -104,8 +104,9 @@ class PopulationEvaluator(BaseEvaluator):
     """The score of an interval is the fitness of the policy that was the best when it began; whatever is played
     elsewhere (validation, the closing) is scored by the evaluator that scores the members."""
 
-    def __init__(self, evaluator: BaseEvaluator) -> None:
+    def __init__(self, evaluator: BaseEvaluator, agent: PopulationAgent) -> None:
         self._evaluator = evaluator
+        self._agent = agent
 
     def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics | None:
         standing: Standing | None = episode_data.metadata[STANDING]
@@ -128,7 +129,8 @@ class PopulationEvaluator(BaseEvaluator):
 
     @property
     def scores_whole_episodes(self) -> bool:
-        return self._evaluator.scores_whole_episodes
+        standing = self._agent.standing
+        return standing is not None and standing.is_of_whole_episodes
 
 
 def window_of(standing: Standing | None, number: int, env_steps: int) -> EpisodeData:

@@ -46,7 +46,8 @@ class Order:
 @dataclass(frozen=True)
 class Outcome:
     """What a member's interval led to. scores: one a tick; episodes: (return, was it only truncated) of the last part
-    of the interval. fault: why the member could not go on; empty for one that works."""
+    of the interval. fault: why the member could not go on; empty for one that works. scores_whole_episodes: whether a
+    score is the mean over whole env episodes."""
 
     agent: State
     progress: State
@@ -54,6 +55,7 @@ class Outcome:
     scores: list[float]
     episodes: list[tuple[float, bool]]
     fault: str = ""
+    scores_whole_episodes: bool = False
 
     @property
     def fitness(self) -> float:
@@ -127,7 +129,7 @@ def _trained(
     }  # fmt: skip
     tree = order.agent if fault else copied(agent_tree(agent))
     last = [episode for window in episodes[-_n_last(episodes) :] for episode in window]
-    return Outcome(tree, progress, steps, scores, last, fault)
+    return Outcome(tree, progress, steps, scores, last, fault, evaluator.scores_whole_episodes)
 
 
 def copied(tree: State | None) -> State:

@@ -58,6 +58,13 @@ def cut_rows(fs: FileSystem, path: Path, window: int) -> None:
         fs.replace(path, b"".join(dumps(row) + b"\n" for row in kept))
 
 
+def keep_rows(fs: FileSystem, path: Path, n_rows: int) -> None:
+    """Keep only the first ``n_rows`` rows."""
+    rows = read_rows(fs, path)
+    if n_rows < len(rows):
+        fs.replace(path, b"".join(dumps(row) + b"\n" for row in rows[:n_rows]))
+
+
 def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
     with naming(path, f"line {number} "):
         row = loads(line, MAX_ROW_BYTES)

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from tensor_optix.errors import CheckpointError, ConfigError
 from tensor_optix.storage.file_system import TEMPORARY, FileLock, FileSystem
-from tensor_optix.storage.json_lines import append_row, cut_rows, cut_torn_row, read_rows
+from tensor_optix.storage.json_lines import append_row, cut_rows, cut_torn_row, keep_rows, read_rows
 from tensor_optix.storage.strict_json import FormatError, dumps, has_fields, loads, naming
 
 FORMAT_VERSION = 1
@@ -163,10 +163,11 @@ class RunDirectory:
         """Every complete row of ``append_event``."""
         return read_rows(self._fs, self.path / EVENTS_FILE)
 
-    def cut_rows(self, window: int) -> None:
-        """Drop the rows of ``window`` and later ones: they are about to be written again."""
-        for name in (METRICS_FILE, EVENTS_FILE):
-            cut_rows(self._fs, self._writable(name), window)
+    def cut_rows(self, window: int, n_events: int) -> None:
+        """Drop the metrics of ``window`` and later ones, and all but the first ``n_events`` events: they are about to
+        be written again."""
+        cut_rows(self._fs, self._writable(METRICS_FILE), window)
+        keep_rows(self._fs, self._writable(EVENTS_FILE), n_events)
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Give the file ``name`` (or ``folder/name``) new content, atomically."""

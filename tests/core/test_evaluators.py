@@ -1,6 +1,7 @@
 """The default score: its unit, its pool, and how much of it is the policy's own."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,6 +100,26 @@ def test_a_validation_score_leaves_the_training_pool_alone():
     evaluator.score(window({0: 10.0}), {})
     assert evaluator.score_validation(window({0: 99.0})).primary_score == 99.0
     assert evaluator.score(window({0: 20.0}), {}).primary_score == 15.0
+
+
+def test_a_validation_in_reward_per_step_is_scored_whatever_its_length():
+    evaluator = ReturnEvaluator()
+    evaluator.load_state_dict({**evaluator.state_dict(), "unit": "step"})
+    assert evaluator.score_validation(window({})).primary_score == 0.5
+    assert evaluator.score(window({}), {}) is None  # training waits for more
+
+
+class Tenths(ReturnEvaluator):
+    def score(self, episode_data, train_diagnostics):
+        metrics = super().score(episode_data, train_diagnostics)
+        return None if metrics is None else replace(metrics, primary_score=metrics.primary_score / 10)
+
+
+def test_a_subclass_scores_validation_in_its_own_unit_too():
+    evaluator = Tenths(score_episodes=2)
+    assert evaluator.score(window({3: 1.0}), {}) is None
+    assert evaluator.score_validation(window({0: 50.0})).primary_score == 5.0
+    assert evaluator.score(window({2: 3.0}), {}).primary_score == 0.2
 
 
 def test_a_score_function_of_the_users_own_scores_every_window():

@@ -6,8 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from tensor_optix import BaseOptimizer, HyperparamSet, NoTuning, Param, RLOptimizer, Space, SPSAOptimizer, StopReason
+from tensor_optix import (
+    BaseOptimizer,
+    HyperparamSet,
+    NoTuning,
+    Param,
+    ReturnEvaluator,
+    RLOptimizer,
+    Space,
+    SPSAOptimizer,
+    StopReason,
+)
 from tensor_optix.storage import FileSystem, RunDirectory
 from tests.core.scripted import FirstReward, ScriptedAgent, ScriptedPipeline
 
@@ -104,6 +115,20 @@ def test_the_target_is_told_and_ends_the_run_only_where_that_was_asked_for(tmp_p
     opt.run()
     assert opt.result.reason is StopReason.TARGET_SCORE
     assert opt.result.windows == 4
+
+
+class Solved(ScriptedPipeline):
+    @property
+    def reward_threshold(self):
+        return 2.0
+
+
+@pytest.mark.parametrize(("score_fn", "reason"), [(None, "target_score"), (lambda *_: 1000.0, "max_episodes")])
+def test_what_the_environment_counts_as_solved_is_compared_with_returns_only(score_fn, reason, tmp_path):
+    opt = RLOptimizer(ScriptedAgent(), Solved([1, 2, 3, 4]), ReturnEvaluator(score_fn), checkpoint_dir=tmp_path,
+                      seed=1, max_episodes=6, evaluation_episodes=0, stop_at_target=True)  # fmt: skip
+    opt.run()
+    assert opt.result.reason.value == reason
 
 
 def test_the_evaluation_lines_can_go_to_a_file(tmp_path):

@@ -300,3 +300,10 @@ def test_a_search_ranks_trials_by_validation_and_mixes_no_units(tmp_path):
     )  # fmt: skip
     _, score = orchestrator.run()
     assert score == 5.0
+
+
+def test_validation_of_the_last_policy_is_reported_with_the_steps_of_the_closing(build):
+    held_out = HeldOut(lambda policy: float(policy))
+    opt = build([1, 2], val_pipeline=held_out, evaluation_episodes=2, max_episodes=2)
+    opt.run()
+    assert len(held_out.evaluated) == opt.result.env_steps - 2 + opt.result.evaluation_steps

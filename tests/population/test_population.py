@@ -96,6 +96,11 @@ def test_the_best_policy_is_confirmed_on_fresh_seeds_and_handed_back_with_its_hy
     assert whole.result.final.mean == pytest.approx(max(confirmed["evidence"]["means"].values()))
 
 
+def test_the_policy_of_the_last_exchange_joins_the_choice_of_the_best(whole):
+    assert INTERVALS in [snapshot.episode_id for snapshot in whole.registry.snapshots]
+    assert whole.result.notes == ()
+
+
 def test_a_population_gets_further_than_its_defaults_do_alone(whole, tmp_path):
     alone = RLOptimizer(SurfaceAgent({}), Surface(), optimizer=NoTuning(), checkpoint_dir=tmp_path, seed=3,
                         max_episodes=INTERVALS * 5)  # fmt: skip

@@ -292,12 +292,23 @@ def test_rows_can_be_taken_back_from_a_window_on(run: RunDirectory) -> None:
     rows: list[dict[str, Any]] = [{"window": 1}, {"window": 2}, {"window": 3}]
     for row in rows:
         run.append_metrics(row)
-    run.cut_rows(9)
+    run.cut_rows(9, 0)
     assert run.read_metrics() == rows
-    run.cut_rows(3)
-    run.cut_rows(3)
+    run.cut_rows(3, 0)
+    run.cut_rows(3, 0)
     assert run.read_metrics() == rows[:2]
     assert run.read_events() == []
+
+
+def test_events_are_taken_back_by_their_number(run: RunDirectory) -> None:
+    rows: list[dict[str, Any]] = [{"window": 1}, {"window": 2}, {"window": 2}]
+    for row in rows:
+        run.append_event(row)
+    run.cut_rows(0, 9)
+    assert run.read_events() == rows
+    run.cut_rows(0, 2)
+    run.cut_rows(0, 2)
+    assert run.read_events() == rows[:2]
 
 
 def test_a_run_json_that_is_no_json_is_refused(run: RunDirectory) -> None:
