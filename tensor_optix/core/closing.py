@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -87,7 +88,8 @@ class Closing:
         if (again := next(known, None)) is not None:
             return again
         average.put_into(tenure.agent)
-        metrics = EvalMetrics(snapshots[-1].rank, {AVERAGED: float(average.n_policies)}, window)
+        last = math.nextafter(snapshots[-1].rank, -math.inf)  # of equals the later would be the best
+        metrics = EvalMetrics(last, {AVERAGED: float(average.n_policies)}, window)
         promise = max(snapshot.promise for snapshot in snapshots)  # so that it is kept until it has been compared
         try:
             return registry.save(tenure.agent, metrics, tenure.made_by, posterior_score=promise)

@@ -43,14 +43,15 @@ class Target:
         reached = window.smoothed if self._metric is None else of_training(measured, self._metric)
         if score is None or window.train_score is None or reached is None or reached < score:
             return
-        if not totals.has_reached_target:
-            totals.has_reached_target = True
+        if totals.reached_target != score:
+            totals.reached_target = score
             text = f"the {self._metric or 'score'} of {score:g} is reached"
             self._announcer.decided("target", text, window, {self._metric or "smoothed": reached})
 
     @property
     def ending(self) -> Ending | None:
         """The run ends because the target is reached."""
-        if not (self._ends_the_run and self._course.totals.has_reached_target):
+        is_reached = self.score is not None and self._course.totals.reached_target == self.score
+        if not (self._ends_the_run and is_reached):
             return None
         return Ending(StopReason.TARGET_SCORE, f"the target is reached: {self._metric or 'a score'} of {self.score:g}")

@@ -15,7 +15,8 @@ class Totals:
     rollbacks: so far. restart: how the rule was restarted since its last tick ("new" or "same" agent), if it was.
 
     run_start: what had been spent when this ``run()`` began. steps_since_tick, episodes_since_tick: env steps
-    collected, and env episodes ended, since the last tick. judgement: the last one of this tenure.
+    collected, and env episodes ended, since the last tick. reached_target: the last one of which that was told.
+    judgement: the last one of this tenure.
     """
 
     windows: int = 0
@@ -26,7 +27,7 @@ class Totals:
     episodes_since_tick: int = 0
     rollbacks: int = 0
     restart: str = ""
-    has_reached_target: bool = False
+    reached_target: float | None = None
     judgement: Judgement | None = None
 
     def spent(self, seconds: float) -> Spent:

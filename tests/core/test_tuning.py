@@ -117,6 +117,13 @@ def test_the_target_is_told_and_ends_the_run_only_where_that_was_asked_for(tmp_p
     assert opt.result.windows == 4
 
 
+def test_a_target_that_was_reached_before_is_none_of_a_run_that_goes_on_with_another(tmp_path):
+    made(tmp_path, [5], NoTuning(), max_episodes=3, target_score=3.0)[0].run()
+    opt, _ = made(tmp_path, [5], NoTuning(), max_episodes=6, target_score=9.0, stop_at_target=True, resume=True)
+    opt.run()
+    assert opt.result.reason is StopReason.MAX_EPISODES
+
+
 class Solved(ScriptedPipeline):
     @property
     def reward_threshold(self):

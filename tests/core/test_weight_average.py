@@ -86,3 +86,14 @@ def test_an_agent_without_networks_is_left_out():
     for _ in range(10):
         average.after(ScriptedAgent(), COOLING)
     assert not average.is_ready
+
+
+def test_an_averaged_policy_that_nobody_could_compare_is_not_handed_out(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(WeightAverage, "is_ready", True)
+    monkeypatch.setattr(WeightAverage, "put_into", lambda average, agent: setattr(agent, "policy", 99))
+    agent = ScriptedAgent()
+    opt = RLOptimizer(agent, ScriptedPipeline([500]), ReturnEvaluator(), NoTuning(), checkpoint_dir=tmp_path, seed=1,
+                      max_episodes=4)  # fmt: skip
+    opt.run()
+    assert agent.policy == 3  # of equals the later, among those that were scored
+    assert opt.result.score == 500.0
