@@ -12,7 +12,7 @@ from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.rng import checked_seed, fresh_seed
 from tensor_optix.core.types import HyperparamSet
-from tensor_optix.errors import ConfigError
+from tensor_optix.errors import CheckpointError, ConfigError
 from tensor_optix.search.param_space import ParamSpace, SearchSpace
 from tensor_optix.search.study import OnTrial, StudyPlan, best_trial, n_finished, optuna_module, queue_first, work
 from tensor_optix.search.trial import TrialPlan
@@ -140,7 +140,8 @@ class TrialOrchestrator:
             raise ConfigError("no trial has been completed yet: there is nothing to start from")
         adopted = as_agent(agent)
         hyperparams = HyperparamSet(dict(adopted.get_hyperparams().params))
-        CheckpointRegistry(run_dir).load_best(adopted)
+        if CheckpointRegistry(run_dir).load_best(adopted, with_hyperparams=False) is None:
+            raise CheckpointError(run_dir, "holds no policy to start from")
         adopted.set_hyperparams(hyperparams)
 
     def trials_dataframe(self) -> Any:

@@ -151,10 +151,13 @@ class CheckpointRegistry:
 
     # -- restoring ---------------------------------------------------------------------------------------------
 
-    def load_best(self, agent: Any, *, before_window: int | None = None) -> PolicySnapshot | None:
+    def load_best(
+        self, agent: Any, *, before_window: int | None = None, with_hyperparams: bool = True
+    ) -> PolicySnapshot | None:
         """Bring the best policy and its hyperparameters into ``agent``; None when nothing was ever saved.
 
-        before_window: only among those that earlier windows scored.
+        before_window: only among those that earlier windows scored. with_hyperparams: False leaves the agent its own,
+        some of which may be fixed.
 
         A damaged snapshot is told, moved to ``quarantine/`` by the run's writer, and the next best one used.
         Raises CheckpointError when every snapshot is damaged or the agent cannot take the policy over,
@@ -166,7 +169,8 @@ class CheckpointRegistry:
             if before_window is not None and snapshot.episode_id >= before_window:
                 continue
             with _all_or_nothing(agent, snapshot):
-                agent.set_hyperparams(snapshot.hyperparams.copy())  # first, because it can be undone in any agent
+                if with_hyperparams:
+                    agent.set_hyperparams(snapshot.hyperparams.copy())  # first: it can be undone in any agent
                 _restore_weights(agent, snapshot, policy)
             return snapshot
         return None

@@ -10,7 +10,6 @@ from typing import Any
 from tensor_optix.algorithms.network_agent import NetworkAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.rng import RandomStreams
-from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import CheckpointError
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
@@ -97,7 +96,5 @@ class MemberFactory:
 
 def start_with(agent: NetworkAgent, run_dir: Path) -> None:
     """Give ``agent`` the weights of the best policy of the run at ``run_dir``; its hyperparameters stay its own."""
-    hyperparams = HyperparamSet(dict(agent.get_hyperparams().params))
-    if CheckpointRegistry(run_dir).load_best(agent) is None:
+    if CheckpointRegistry(run_dir).load_best(agent, with_hyperparams=False) is None:
         raise CheckpointError(run_dir, "holds no policy to start from")
-    agent.set_hyperparams(hyperparams)

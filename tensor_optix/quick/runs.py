@@ -135,7 +135,7 @@ def load(
     if agent_factory is None or pipeline is None:
         recipe = stored_recipe(run, allow_import=allow_import)
         pipeline = pipeline or pipeline_for(recipe.build)
-    agent = agent_factory() if agent_factory else agent_for(_built(recipe), Task.of(pipeline), {}, seed=0)
+    agent = agent_factory() if agent_factory else _made_again(run, recipe, pipeline)
     registry = CheckpointRegistry(run.path)
     if registry.load_best(agent) is None:
         raise CheckpointError(run.path, "holds no policy: the run ended before anything was scored")
@@ -181,9 +181,13 @@ def _final_of(final: FinalScore | None) -> dict[str, Any] | None:
     return None if final is None else {"mean": final.mean, "low": final.low, "high": final.high}
 
 
-def _built(recipe: Recipe | None) -> Build:
+def _made_again(run: RunDirectory, recipe: Recipe | None, pipeline: EnvPipeline) -> BaseAgent:
+    """With the run's hyperparameters: some are fixed once an agent is made. Raises CheckpointError."""
     assert recipe is not None, "without a factory there is a recipe"
-    return recipe.build
+    try:
+        return agent_for(recipe.build, Task.of(pipeline), recipe.hyperparams, seed=0)
+    except ConfigError as error:
+        raise CheckpointError(run.path, f"was made with what cannot be: {error}") from error
 
 
 def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

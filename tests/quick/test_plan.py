@@ -112,6 +112,23 @@ def test_train_tells_plan_progress_and_end(tmp_path, capsys):
     assert lines[-1].endswith(str(run.run_dir))
 
 
+@pytest.mark.parametrize(
+    ("env_id", "algorithm", "fixed"),
+    [("CartPole-v1", "dqn", {"replay_capacity": 500}), ("Pendulum-v1", "sac", {"log_alpha_init": -1.0})],
+)
+def test_a_run_with_another_fixed_hyperparameter_is_loaded_and_started_from(env_id, algorithm, fixed, tmp_path):
+    sizes = {"hidden": "8", "n_envs": 1, "window_size": 64, "learning_starts": 0}
+    settings = {**sizes, "max_steps": 1_100, "updates_per_step": 0.01, "val_episodes": 0, "evaluation_episodes": 0}
+    first = tx.train(env_id, algorithm, "torch", seed=3, out=tmp_path, verbose=False, **settings, **fixed)
+    stored = first.agent.policy_state()["networks"]["log_alpha" if algorithm == "sac" else "q"]
+    agent, _ = tx.plan(env_id, algorithm, "torch", out=tmp_path, init_from=first.run_dir, **sizes).parts()
+    for name, value in fixed.items():
+        assert tx.load(first.run_dir).agent.get_hyperparams().params[name] == value
+        assert agent.get_hyperparams().params[name] != value
+    for name, array in agent.policy_state()["networks"]["log_alpha" if algorithm == "sac" else "q"].items():
+        assert (array == stored[name]).all()
+
+
 def test_training_can_start_from_the_policy_of_another_run(tmp_path):
     first = tx.train("CartPole-v1", seed=3, out=tmp_path, verbose=False, **TINY)
     limits = {"max_steps": 128, "n_envs": 2, "window_size": 64, "learning_rate": 1e-5}
