@@ -39,6 +39,8 @@ from tensor_optix import (
 from tensor_optix.core import training_states
 from tensor_optix.core.callbacks import Continuation, RunView
 from tensor_optix.core.confirmation import Confirmation
+from tensor_optix.core.final_evaluation import FinalEvaluation
+from tensor_optix.core.run_files import RunFiles
 from tensor_optix.core.state import split_state
 from tensor_optix.storage import FileSystem, RunDirectory
 from tests.core.scripted import FirstReward, ScriptedAgent, ScriptedPipeline, window_of
@@ -435,6 +437,43 @@ def test_a_run_of_other_networks_is_refused_with_the_entries_that_differ(tmp_pat
     with pytest.raises(CheckpointError) as caught:
         RLOptimizer(agent, pipeline, optimizer=Wandering(), checkpoint_dir=tmp_path, resume=True)
     assert "weights actor/0.weight is float32[16, 4] there and float32[32, 4] here" in str(caught.value)
+
+
+def test_a_run_that_was_killed_in_its_final_evaluation_is_evaluated_after_all(tmp_path, monkeypatch):
+    def one_of(pipeline: ScriptedPipeline, **keywords: Any) -> RLOptimizer:
+        return RLOptimizer(ScriptedAgent(), pipeline, ReturnEvaluator(), checkpoint_dir=tmp_path, seed=1,
+                           dormant_threshold=3, **keywords)  # fmt: skip
+
+    class Evaluated(ScriptedPipeline):
+        def evaluate(self, agent, *, seeds, deterministic=True):
+            return window_of([1.0], 0)
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FinalEvaluation, "best_policy", killed)
+        patched.setattr(RunFiles, "failed", lambda *_, **__: None)  # the killed write nothing
+        with pytest.raises(Killed):
+            one_of(Evaluated([1])).run()
+    resumed = one_of(Evaluated([1]), resume=True)
+    resumed.run()
+    assert resumed.result.reason is StopReason.STUCK
+    assert resumed.result.final.mean == 1.0
+    with pytest.raises(CheckpointError, match="nothing is left to continue"):
+        one_of(Evaluated([1]), resume=True)
+
+
+def test_a_second_run_that_was_killed_after_the_first_had_found_its_end_goes_on(tmp_path, monkeypatch):
+    opt = scripted(tmp_path, max_episodes=30, dormant_threshold=2)
+    opt.run()
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFiles, "failed", lambda *_, **__: None)  # the killed write nothing
+        opt.add_callback(KillAfter(opt.result.windows + 1))
+        with pytest.raises(Killed):
+            opt.run()
+    resumed = scripted(tmp_path, max_episodes=30, dormant_threshold=2, resume=True, callbacks=[LoopCallback()])
+    assert resumed.run_dir == opt.run_dir
 
 
 def test_a_converged_run_is_finished(tmp_path):

@@ -11,6 +11,7 @@ from tensor_optix.core.course import Course
 from tensor_optix.core.ending import Ending
 from tensor_optix.core.keeping import Keeping
 from tensor_optix.core.loop_parts import LoopParts
+from tensor_optix.core.run_files import CLOSING
 from tensor_optix.core.score_tracker import ScoreTracker
 from tensor_optix.core.tuning import Tuning
 from tensor_optix.core.types import RunResult
@@ -60,7 +61,7 @@ class Conclusion:
             ending, course.standing, course.totals.judgement, self._keeping.best,
             run_dir=parts.files.path, counts={**self._guard.health, **parts.callbacks.health},
         )  # fmt: skip
-        parts.files.finished(result)
+        parts.files.finished(result, status=CLOSING)
         return result
 
     def evaluated(self, result: RunResult) -> RunResult:

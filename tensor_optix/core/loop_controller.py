@@ -241,6 +241,7 @@ class LoopController:
             self._validation.begin(parts.agent)
         parts.files.open()
         on_the_way_out.callback(parts.files.close)
+        parts.files.begun()
         on_the_way_out.callback(self._reporter.closed)
         on_the_way_out.callback(call, "on_loop_stop")
         on_the_way_out.callback(self._conclusion.hand_back)

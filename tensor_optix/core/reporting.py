@@ -219,7 +219,7 @@ def summary_of(result: RunResult) -> dict[str, Any]:
     """How a run ended, as JSON values."""
     final = result.final
     return {
-        "status": "finished", "error": None, "reason": result.reason.value, "verdict": result.verdict.value,
+        "error": None, "reason": result.reason.value, "verdict": result.verdict.value,
         "explanation": result.explanation, "score": result.score, "windows": result.windows,
         "env_steps": result.env_steps, "evaluation_steps": result.evaluation_steps,
         "seconds": round(result.seconds, 3), "notes": list(result.notes),

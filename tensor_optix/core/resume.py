@@ -12,6 +12,7 @@ import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.run_files import FINISHED
 from tensor_optix.core.state import split_state
 from tensor_optix.core.types import ResumeLevel
 from tensor_optix.errors import CheckpointError
@@ -77,7 +78,7 @@ def resumable_run(where: Path, here: Mapping[str, str], *, is_run: bool) -> RunD
 def _problem(fs: FileSystem, run: RunDirectory, here: Mapping[str, str]) -> str | None:
     """Why this run cannot be continued; None when it can."""
     reason = run.summary.get("reason")
-    if reason is not None and reason not in GOES_ON:
+    if reason is not None and reason not in GOES_ON and run.summary.get("status") == FINISHED:
         return f"is finished ({reason}): nothing is left to continue"
     there = run.identity.get("fingerprint")
     if not isinstance(there, dict):

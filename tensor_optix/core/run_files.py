@@ -10,6 +10,9 @@ from tensor_optix.core.reporting import summary_of
 from tensor_optix.core.types import RunResult
 from tensor_optix.storage import FileSystem, RunDirectory
 
+RUNNING, CLOSING, FINISHED, FAILED = "running", "closing", "finished", "failed"
+"""What run.json says of a run: one that is killed while it is closing, or in a second ``run()``, may be continued."""
+
 
 class RunFiles:
     """Creates ``<parent>/<run_id>/`` at the first ``open`` and locks it; later ones lock it again.
@@ -46,9 +49,14 @@ class RunFiles:
         if self._directory is not None:
             self._directory.release()
 
-    def finished(self, result: RunResult) -> None:
-        """Record in run.json how the run ended."""
-        self._opened.update_summary(summary_of(result))
+    def begun(self) -> None:
+        """Record in run.json that a run which had ended goes on."""
+        if not self._is_new:
+            self._opened.update_summary({"status": RUNNING})
+
+    def finished(self, result: RunResult, *, status: str = FINISHED) -> None:
+        """Record in run.json how the run ended. status: CLOSING while the best policy is still to be evaluated."""
+        self._opened.update_summary(summary_of(result) | {"status": status})
 
     def failed(self, error: BaseException, *, has_policies: bool) -> None:
         """Nothing half-written stays behind: a run that never had a policy to keep is removed, any other one says
@@ -56,7 +64,7 @@ class RunFiles:
         if self._directory is None or not self._directory.is_locked:
             return
         if has_policies or not self._is_new:
-            self._directory.update_summary({"status": "failed", "error": f"{type(error).__name__}: {error}"})
+            self._directory.update_summary({"status": FAILED, "error": f"{type(error).__name__}: {error}"})
             return
         self._directory.release()
         self._fs.remove_tree(self.path)
