@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.diagnostic_controller import DiagnosticController
+from tensor_optix.core.cooling import can_be_cooled
+from tensor_optix.core.diagnostic_controller import TREATED, DiagnosticController
 from tensor_optix.core.loop_config import LoopConfig, default
+from tensor_optix.core.types import HyperparamSet
 
 AT_BOUND = 0.99  # of actions in [-1, 1]
 EPSILON_SETTINGS = ("diag_epsilon_patience", "diag_epsilon_reset_value", "diag_epsilon_score_threshold")
@@ -53,7 +56,23 @@ class Diagnosis:
         known = {k: v for k, v in diagnostics.items() if self._explores_again or k != "episode_reward"}
         if agent.acts_in_unit_box and actions is not None:
             known["saturated_share"] = float(np.mean(np.abs(np.asarray(actions, dtype=float)) > AT_BOUND))
-        return self._controller.step(window, agent, known)
+        found = self._controller.step(window, agent, known)
+        self._controller.withdraw(agent)
+        return found
+
+    @contextmanager
+    def treating(self, agent: BaseAgent) -> Iterator[None]:
+        """Within, remedies are factors on what they treat; tuner, snapshots and user see base values."""
+        base = agent.get_hyperparams()
+        treated = {} if self._controller is None else treated_values(self._controller, agent, base.params)
+        if not treated:
+            yield
+            return
+        agent.set_hyperparams(HyperparamSet({**base.params, **treated}, base.episode_id))
+        try:
+            yield
+        finally:
+            agent.set_hyperparams(base)
 
     def state_dict(self) -> dict[str, Any]:
         """The controller's."""
@@ -63,3 +82,13 @@ class Diagnosis:
         """Continue where ``state_dict`` was taken."""
         if self._controller is not None:
             self._controller.load_state_dict(state)
+
+
+def treated_values(controller: DiagnosticController, agent: BaseAgent, params: Mapping[str, Any]) -> dict[str, float]:
+    """The hyperparameters whose remedies are in force, with them; none of a schedule."""
+    return {
+        name: params[name] * controller.factor(name)
+        for name in TREATED
+        if controller.factor(name) != 1.0 and isinstance(params.get(name), int | float)
+        and (name != "learning_rate" or can_be_cooled(agent))
+    }  # fmt: skip

@@ -20,6 +20,7 @@ from tensor_optix.core.types import HyperparamSet
 
 _log = logging.getLogger(__name__)
 
+TREATED = ("learning_rate", "entropy_coef")
 RECOVERY = 10  # healthy windows in a row until a remedy goes one step back
 MAX_STEPS = 3
 
@@ -168,13 +169,16 @@ class DiagnosticController:
         params = dict(agent.get_hyperparams().params)
         self._adopt_changes(params)
         before = {rule: remedy.steps for rule, remedy in self._remedies.items()}
+        factors = {name: self.factor(name) for name in TREATED}
         self._remedies = {rule: remedy.after(rule in ill) for rule, remedy in self._remedies.items()}
         changes = self._treated(agent, params)
         fired = [
             (rule, f"window {episode_id}: {_says(rule, train_diagnostics) if rule in ill else 'healthy again'}; "
-             f"{remedy.parameter} is now {changes[remedy.parameter]:g}")
+             f"{remedy.parameter} is now {self._managed[remedy.parameter].in_force:g}")
             for rule, remedy in self._remedies.items()
-            if remedy.steps != before[rule] and remedy.parameter in changes
+            if remedy.steps != before[rule]
+            and remedy.parameter in self._managed
+            and self.factor(remedy.parameter) != factors[remedy.parameter]
         ]  # fmt: skip
         fired += self._explore_again(episode_id, params, train_diagnostics, changes)
         if changes:
@@ -183,6 +187,20 @@ class DiagnosticController:
         for rule, text in fired if self._verbose else ():
             _log.info("%s: %s", rule, text)
         return fired
+
+    def factor(self, name: str) -> float:
+        """What the base value of a hyperparameter is multiplied by; the bound holds for all remedies together."""
+        total = math.prod(remedy.total for remedy in self._remedies.values() if remedy.parameter == name)
+        return max(total, 0.5**MAX_STEPS)
+
+    def withdraw(self, agent: BaseAgent) -> None:
+        """Put the base values back: for whoever puts them in force by ``factor``, and only while learning."""
+        params = agent.get_hyperparams()
+        base = {name: managed.base for name, managed in self._managed.items() if name in params.params}
+        for managed in self._managed.values():
+            managed.in_force = managed.base
+        if any(params.params[name] != value for name, value in base.items()):
+            agent.set_hyperparams(HyperparamSet({**params.params, **base}, params.episode_id))
 
     def _symptoms(self, agent: BaseAgent, diagnostics: Mapping[str, Any]) -> set[str]:
         loss, limits = number(diagnostics, LOSS_KEYS), self._thresholds
@@ -210,15 +228,14 @@ class DiagnosticController:
     def _treated(self, agent: BaseAgent, params: Mapping[str, Any]) -> dict[str, float]:
         """The parameters whose value must change so that base times factors is in force; none under a schedule."""
         changes = {}
-        for name in ("learning_rate", "entropy_coef"):
+        for name in TREATED:
             value = params.get(name)
             if name == "learning_rate" and not can_be_cooled(agent):
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float):
                 continue
             managed = self._managed.setdefault(name, _Managed(float(value), float(value)))
-            total = math.prod(remedy.total for remedy in self._remedies.values() if remedy.parameter == name)
-            wanted = managed.base * max(total, 0.5**MAX_STEPS)  # the bound holds for all remedies together
+            wanted = managed.base * self.factor(name)
             if wanted != value:
                 changes[name] = wanted
             managed.in_force = wanted

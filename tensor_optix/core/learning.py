@@ -34,7 +34,8 @@ class Learning:
         course, tenure, judgement = self._course, self._course.tenure, self._course.totals.judgement
         made_by = tenure.agent.get_hyperparams().copy()
         try:
-            with cooled(tenure.agent, judgement.cooldown if judgement else None):
+            factor = judgement.cooldown if judgement else None
+            with self._diagnosis.treating(tenure.agent), cooled(tenure.agent, factor):
                 diagnostics = tenure.agent.learn(data.for_learning())
         except NonFiniteError as error:
             if not self._recovery.is_possible:

@@ -10,6 +10,7 @@ import pytest
 from tensor_optix import RLOptimizer
 from tensor_optix.core.diagnosis import Diagnosis
 from tensor_optix.core.loop_config import LoopConfig
+from tensor_optix.optimizers import BackoffOptimizer
 from tensor_optix.storage import FileSystem, RunDirectory
 from tests.core.scripted import FirstReward, ScriptedAgent, ScriptedPipeline
 
@@ -23,8 +24,8 @@ class Spiking(ScriptedAgent):
 
 
 def trained(out: Path, agent: ScriptedAgent, **settings) -> list[dict]:
-    opt = RLOptimizer(agent, ScriptedPipeline([1]), FirstReward(), checkpoint_dir=out, seed=1, max_episodes=12,
-                      evaluation_episodes=0, **settings)  # fmt: skip
+    opt = RLOptimizer(agent, ScriptedPipeline([1]), FirstReward(), checkpoint_dir=out, seed=1,
+                      evaluation_episodes=0, **{"max_episodes": 12, **settings})  # fmt: skip
     opt.run()
     return [e for e in RunDirectory.open(FileSystem(), opt.run_dir).read_events() if e["kind"] == "diagnosed"]
 
@@ -34,6 +35,17 @@ def test_a_policy_that_moved_too_far_is_named_and_learns_more_slowly(tmp_path):
     events = trained(tmp_path, agent)
     assert [(event["window"], event["evidence"]["rule"]) for event in events] == [(9, "KL_TOO_HIGH")]
     assert "learn 10 with 0.05" in agent.log
+
+
+def test_a_tuner_moves_base_values_and_never_takes_a_remedy_for_one(tmp_path):
+    agent = Spiking()
+    tuner = BackoffOptimizer({"learning_rate": (0.05, 0.2)})  # probes at every tick
+    assert trained(tmp_path, agent, optimizer=tuner, max_episodes=36, min_episodes_before_dormant=100)
+    rates = [float(line.split()[-1]) for line in agent.log if "learn" in line]
+    assert min(rates[:10]) >= 0.05
+    assert min(rates) < 0.05  # the remedy was in force
+    assert min(rates) >= 0.05 / 2
+    assert min(rates[25:]) >= 0.05  # and was taken back
 
 
 def test_one_argument_switches_it_off(tmp_path):
@@ -56,7 +68,10 @@ def test_actions_that_are_all_at_their_bounds_are_named(size, is_told):
     actions = size * np.sign(np.random.default_rng(0).normal(size=(64, 2)))
     found = [name for window in range(8) for name, _ in diagnosis.after(window, agent, {}, actions)]
     assert ("SATURATED_ACTIONS" in found) is is_told
-    assert (agent.params["learning_rate"] < 0.1) is is_told
+    assert agent.params["learning_rate"] == 0.1
+    with diagnosis.treating(agent):
+        assert (agent.params["learning_rate"] < 0.1) is is_told
+    assert agent.params["learning_rate"] == 0.1
     assert Diagnosis(None).after(0, agent, {}, actions) == []
 
 
