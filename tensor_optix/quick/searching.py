@@ -15,6 +15,9 @@ from tensor_optix.quick.assembly import parts_of, pipeline_for
 from tensor_optix.quick.plan import Plan
 from tensor_optix.search.study import OnTrial
 
+LIMITS = ("max_episodes", "max_steps", "max_time")
+"""They are those of the long run."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -63,7 +66,7 @@ def search(
     Continues a study that is there.
     Raises MissingDependency without Optuna.
     """
-    settings = {name: value for name, value in plan.recipe.settings.items() if name not in ("max_steps", "max_time")}
+    settings = {name: value for name, value in plan.recipe.settings.items() if name not in LIMITS}
     orchestrator = TrialOrchestrator(
         AgentOf(plan), PipelineOf(plan), n_trials=trials, trial_steps=trial_steps, n_jobs=jobs, storage=storage,
         n_startup_trials=min(10, max(1, trials // 2)), seed=RandomStreams(plan.seed).counter_seed("search"),
