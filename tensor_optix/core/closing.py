@@ -125,6 +125,7 @@ class Closing:
         standing: Window,
         judgement: Judgement | None,
         best: PolicySnapshot | None,
+        confirmed: Confirmed | None,
         *,
         run_dir: Path,
         counts: Mapping[str, int],
@@ -134,7 +135,7 @@ class Closing:
             reason=ending.reason,
             verdict=judgement.verdict if judgement else Verdict.FLAT,
             explanation=ending.explanation,
-            score=best.rank if best else None,
+            score=_score_when_chosen(best, confirmed),
             final=None,
             windows=standing.number,
             env_steps=standing.env_steps,
@@ -165,3 +166,10 @@ class Closing:
         health = self._parts.pipeline.health
         repairs = (f"{name.replace('_', ' ')}: {count}" for name, count in health.items() if count)
         return (*dict.fromkeys([*self._evaluation.notes, *self._comparison.notes]), *repairs)
+
+
+def _score_when_chosen(best: PolicySnapshot | None, confirmed: Confirmed | None) -> float | None:
+    """No window scored the mean of several policies: what chose it is its mean in the comparison."""
+    if best is None or AVERAGED not in best.eval_metrics.metrics:
+        return best.rank if best else None
+    return confirmed.mean if confirmed is not None and confirmed.snapshot == best else None

@@ -7,6 +7,7 @@ from dataclasses import replace
 from tensor_optix.core.announcer import Announcer
 from tensor_optix.core.closing import Closing
 from tensor_optix.core.commit_guard import CommitGuard
+from tensor_optix.core.confirmation import Confirmed
 from tensor_optix.core.course import Course
 from tensor_optix.core.ending import Ending
 from tensor_optix.core.keeping import Keeping
@@ -53,12 +54,11 @@ class Conclusion:
         """The result stands on disk before the best policy is evaluated: an error there loses nothing of it."""
         parts, course = self._parts, self._course
         self._keep_last()
-        if self._episodes:
-            self._confirm()
+        confirmed = self._confirm() if self._episodes else None
         self.hand_back()
         self._keeping.best = parts.registry.best
         result = self._closing.result(
-            ending, course.standing, course.totals.judgement, self._keeping.best,
+            ending, course.standing, course.totals.judgement, self._keeping.best, confirmed,
             run_dir=parts.files.path, counts={**self._guard.health, **parts.callbacks.health},
         )  # fmt: skip
         parts.files.finished(result, status=CLOSING)
@@ -87,10 +87,11 @@ class Conclusion:
             metrics = replace(metrics, episode_id=course.totals.windows)  # the window that it would have collected
             self._keeping.after(replace(course.standing, metrics=metrics, selection=selection), course.tenure)
 
-    def _confirm(self) -> None:
+    def _confirm(self) -> Confirmed | None:
         """The most promising policies compete; the winner is the best from now on."""
         history = [(m.episode_id, m.primary_score) for m in self._tracker.history]
         averaged = self._closing.averaged(self._course.tenure, self._average, self._course.totals.windows)
         confirmed = self._closing.confirm(history, averaged)
         if confirmed is not None:
             self._announcer.decided("confirmed", confirmed.text, self._course.standing, confirmed.evidence)
+        return confirmed

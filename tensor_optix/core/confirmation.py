@@ -25,9 +25,10 @@ class CannotCompare(Exception):
 
 @dataclass(frozen=True)
 class Confirmed:
-    """The winner, with an account for people and the numbers behind it."""
+    """The winner and its mean score in the comparison, with an account for people and the numbers behind it."""
 
     snapshot: PolicySnapshot
+    mean: float
     text: str
     evidence: dict[str, Any]
 
@@ -98,4 +99,4 @@ def _confirmed(winner: PolicySnapshot, halving: Halving) -> Confirmed:
         f"(mean {halving.means[halving.winner]:g})"
     )
     evidence = {"means": means, "rounds": [list(r) for r in halving.rounds], "n_seeds": len(halving.seeds)}
-    return Confirmed(winner, text, {"snapshot": winner.snapshot_id, **evidence})
+    return Confirmed(winner, halving.means[halving.winner], text, {"snapshot": winner.snapshot_id, **evidence})

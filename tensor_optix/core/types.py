@@ -312,7 +312,8 @@ class ResumeLevel:
 class RunResult:
     """How a run ended.
 
-    score: of the best policy, on the selection signal (the evaluator's unit); None if nothing was ever scored.
+    score: of the best policy, on the selection signal (the evaluator's unit); None if nothing was ever scored. (An
+    average of policies has the mean of the comparison that it won: no window scored it.)
     final: that policy on evaluation seeds used for nothing else; None where no environment could be had for it.
     env_steps: environment steps that training took, over all ``run()`` calls of this optimizer;
     evaluation_steps: those of the closing evaluation, reported apart; notes: what could not be done, and why;
