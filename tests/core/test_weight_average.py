@@ -56,6 +56,8 @@ def test_the_averaged_policy_is_handed_out_where_it_is_better_on_fresh_seeds(tmp
     assert opt.result.reason.value == "converged"
     assert (abs(float(agent.weight[0])) < 0.5) is is_averaged
     assert ("averaged_policies" in opt.best_snapshot.eval_metrics.metrics) is is_averaged
+    won_with = -abs(float(agent.weight[0]))  # every window scores far above
+    assert (opt.result.score == pytest.approx(won_with)) is is_averaged
 
 
 def test_only_the_policies_of_a_cool_down_are_averaged():
