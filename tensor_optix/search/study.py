@@ -29,6 +29,10 @@ BEGAN = "began"
 """The attribute under which a trial that has given its first sign of life keeps its number. (A trial that is tried
 again takes over the attributes of the one that died: its number tells them apart.)"""
 
+WORTHLESS = "worthless"
+"""The attribute of a trial that has come to its end without a value. It counts and is not tried again, even if its
+process dies before Optuna has booked it; a score alone says nothing: it is there just before a trial is booked."""
+
 
 @dataclass(frozen=True)
 class TrialNews:
@@ -137,7 +141,9 @@ def work(plan: StudyPlan, trials: TrialPlan, space: SearchSpace, on_trial: OnTri
         trial.set_user_attr("score", outcome.score)
         if outcome.pruned:
             raise library.TrialPruned
-        return outcome.objective  # NaN, of a trial without a score: Optuna books it as failed
+        if math.isnan(outcome.objective):
+            trial.set_user_attr(WORTHLESS, True)
+        return outcome.objective  # Optuna books NaN as failed
 
     while n_finished(study) < plan.n_trials:
         with turn:
@@ -194,7 +200,7 @@ def _value(trial: optuna.trial.FrozenTrial) -> float:
 
 
 def _counts(trial: optuna.trial.FrozenTrial) -> bool:
-    return trial.state.is_finished() and (trial.state.name != "FAIL" or "score" in trial.user_attrs)
+    return trial.state.is_finished() and (trial.state.name != "FAIL" or WORTHLESS in trial.user_attrs)
 
 
 @contextmanager
@@ -209,10 +215,17 @@ def _stale_keyword(library: Any) -> str:
     return "heartbeat_stale_trial_callback" if _is_5(library) else "failed_trial_callback"
 
 
-def _retry(library: Any) -> Any:
+def _retry(library: Any) -> Callable[[optuna.Study, optuna.trial.FrozenTrial], None]:
+    """Has a trial whose process died tried again, unless it counts: it would count twice."""
     storages = library.storages
-    retry = storages.RetryHeartbeatStaleTrialCallback if _is_5(library) else storages.RetryFailedTrialCallback
-    return retry(max_retry=MAX_RETRIES)
+    kind = storages.RetryHeartbeatStaleTrialCallback if _is_5(library) else storages.RetryFailedTrialCallback
+    retry = kind(max_retry=MAX_RETRIES)
+
+    def again(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        if WORTHLESS not in trial.user_attrs:
+            retry(study, trial)
+
+    return again
 
 
 def _is_5(library: Any) -> bool:

@@ -29,9 +29,16 @@ class Halting(SurfaceAgent):
         return super().learn(episode_data)
 
 
-def orchestrator(folder, agent=SurfaceAgent):
+class Worthless(SurfaceAgent):
+    """Never has a score."""
+
+    def score(self):
+        return float("nan")
+
+
+def orchestrator(folder, agent=SurfaceAgent, n_trials=TRIALS):
     return TrialOrchestrator(
-        agent, SurfacePipeline, {"learning_rate": ("log_float", 1e-5, 1e-1)}, TRIALS, WINDOWS * WINDOW_STEPS,
+        agent, SurfacePipeline, {"learning_rate": ("log_float", 1e-5, 1e-1)}, n_trials, WINDOWS * WINDOW_STEPS,
         rloptimizer_kwargs={"checkpoint_dir": str(folder)}, seed=0,
     )  # fmt: skip
 
@@ -71,3 +78,29 @@ def test_killed_ten_times_a_search_loses_and_doubles_nothing(tmp_path, monkeypat
     assert len(set(rates)) == TRIALS
     best = max((t for t in trials if t.state.name == "COMPLETE"), key=lambda t: t.value)
     assert (search.best_params, score) == (best.user_attrs["params"], best.user_attrs["score"])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the child inherits what was replaced here")
+def test_a_trial_killed_before_it_is_booked_counts_once(tmp_path, monkeypatch):
+    """With a score it is tried again and does not count itself; without a value it counts and is not tried again."""
+    monkeypatch.setattr(study_module, "HEARTBEAT_SECONDS", 1)
+    set_attribute, fork = optuna.Trial.set_user_attr, multiprocessing.get_context("fork")
+    study = orchestrator(tmp_path, n_trials=2).study
+    for agent, last in (SurfaceAgent, "score"), (Worthless, study_module.WORTHLESS):
+
+        def die_after(trial, key, value, last=last):
+            set_attribute(trial, key, value)
+            if key == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(optuna.Trial, "set_user_attr", die_after)
+            child = fork.Process(target=orchestrator(tmp_path, agent, n_trials=2).run)
+            child.start()
+            child.join()
+        assert child.exitcode == -signal.SIGKILL
+    assert [trial.state.name for trial in study.get_trials()] == ["RUNNING", "RUNNING"]
+    orchestrator(tmp_path, n_trials=2).run()
+    trials = study.get_trials()
+    assert [trial.state.name for trial in trials] == ["FAIL", "FAIL", "COMPLETE"]
+    assert trials[2].system_attrs["failed_trial"] == 0
