@@ -36,6 +36,15 @@ def sample_categorical(logits: np.ndarray, rng: np.random.Generator) -> np.ndarr
     return actions
 
 
+def sample_epsilon_greedy(values: np.ndarray, epsilon: float, rng: np.random.Generator) -> np.ndarray:
+    """Actions [N]: argmax_a values [N, A], or with probability epsilon one drawn uniformly."""
+    actions: np.ndarray = values.argmax(axis=-1)
+    explores = rng.random(len(actions)) < epsilon
+    if explores.any():
+        actions[explores] = rng.integers(values.shape[-1], size=np.count_nonzero(explores))
+    return actions
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities [..., A] for logits [..., A]."""
     weights = np.exp(logits - logits.max(axis=-1, keepdims=True))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.algorithms.agent_normalizers import ObservationStatistics, RewardStatistics
+from tensor_optix.algorithms.distributions import sample_epsilon_greedy
 from tensor_optix.algorithms.losses import dqn_loss, dqn_td_errors
 from tensor_optix.algorithms.replay_agent import ReplayAgent
 from tensor_optix.algorithms.space_checks import checked_count, require_discrete, require_outputs
@@ -103,13 +104,8 @@ class DQNAgent(ReplayAgent):
     def _choose(
         self, observations: np.ndarray, rng: np.random.Generator, deterministic: bool
     ) -> tuple[np.ndarray, Extras]:
-        greedy = self._policy(observations).argmax(axis=-1)                                         # [N]
-        if deterministic:
-            return greedy, {}
-        explores = rng.random(len(greedy)) < self.epsilon
-        if explores.any():
-            greedy[explores] = rng.integers(self.n_actions, size=np.count_nonzero(explores))
-        return greedy, {}
+        values = self._policy(observations)                                                         # [N, A]
+        return (values.argmax(axis=-1) if deterministic else sample_epsilon_greedy(values, self.epsilon, rng)), {}
 
     def _decay(self, n_episodes: int) -> None:
         floor = self._params["epsilon_min"]

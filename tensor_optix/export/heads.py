@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tensor_optix.algorithms.distributions import sample_categorical, sample_gaussian
+from tensor_optix.algorithms.distributions import sample_categorical, sample_epsilon_greedy, sample_gaussian
 
 
 class Head(ABC):
@@ -46,9 +46,7 @@ class EpsilonGreedy(Head):
         return _argmax(outputs)
 
     def drawn(self, outputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        n_rows, n_actions = outputs.shape
-        explores = rng.random(n_rows) < self.epsilon
-        return np.where(explores, rng.integers(n_actions, size=n_rows), _argmax(outputs))
+        return sample_epsilon_greedy(outputs, self.epsilon, rng)
 
 
 @dataclass(frozen=True)

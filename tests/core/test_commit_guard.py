@@ -127,9 +127,9 @@ def test_a_disk_that_is_full_for_a_moment_costs_a_run_nothing_but_that_commit(tm
     opt = RLOptimizer(*parts, checkpoint_dir=tmp_path, max_episodes=3)
     save, calls = opt.registry.save, []
 
-    def full_once(*arguments):
+    def full_once(*arguments, **ranked_by):
         calls.append(arguments)
-        return fail() if len(calls) == 2 else save(*arguments)
+        return fail() if len(calls) == 2 else save(*arguments, **ranked_by)
 
     monkeypatch.setattr(opt.registry, "save", full_once)
     opt.run()
