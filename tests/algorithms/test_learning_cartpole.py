@@ -41,4 +41,4 @@ def test_ppo_balances_a_pole():
 def test_dqn_balances_a_pole():
     agent = make_agent(gym.make("CartPole-v1"), "dqn", "torch", seed=0, hidden=(64, 64), epsilon_decay_steps=3_000)
     pipeline = BatchPipeline(env_id="CartPole-v1", window_size=64)
-    assert score_after(10_000, pipeline, agent) >= BALANCED
+    assert score_after(16_000, pipeline, agent) >= BALANCED  # about 400; at 10,000 steps seeds lie between 110 and 280
