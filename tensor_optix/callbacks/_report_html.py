@@ -42,13 +42,6 @@ def value_text(value: Any) -> str:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def score_text(value: float | None) -> str:
-    """With one decimal, or more where it is small."""
-    if value is None:
-        return "n/a"
-    return f"{value:.1f}" if abs(value) >= 1 or value == 0 else f"{value:.3g}"
-
-
 def duration_text(seconds: float) -> str:
     """``31.2 s`` or ``0:01:15``."""
     whole = int(seconds)

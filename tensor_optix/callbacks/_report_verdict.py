@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tensor_optix.callbacks._report_html import card, duration_text, number, safe, score_text
-from tensor_optix.core.plain_text import counted
+from tensor_optix.callbacks._report_html import card, duration_text, number, safe
+from tensor_optix.core.plain_text import counted, score_text
 
 _GOOD = ("converged", "ceiling", "overfitting", "target_score")
 _NAMED = (*_GOOD, "stuck", "collapsed")

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tensor_optix.callbacks._comparison_figures import curves_svg, intervals_svg
-from tensor_optix.callbacks._report_html import cell, duration_text, number, safe, score_text, section, table
+from tensor_optix.callbacks._report_html import cell, duration_text, number, safe, section, table
 from tensor_optix.callbacks._report_page import RunRecord, figure
 from tensor_optix.callbacks._report_style import head
 from tensor_optix.callbacks.report import drawn
+from tensor_optix.core.plain_text import score_text
 from tensor_optix.storage import FileSystem
 
 COMPARISON_FILE = "comparison.html"

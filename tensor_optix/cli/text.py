@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TextIO
 
-from tensor_optix.core.plain_text import plain, printable
+from tensor_optix.core.plain_text import plain, printable, score_text
 
 __all__ = ["duration", "printable", "score_text", "stopwatch", "value_text", "write_line"]
 
@@ -20,13 +20,6 @@ def value_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return printable(value)
-
-
-def score_text(score: float | None) -> str:
-    """A score with one decimal, or more where it is small; n/a where there is none."""
-    if score is None:
-        return "n/a"
-    return f"{score:.1f}" if abs(score) >= 1 or score == 0 else f"{score:.3g}"
 
 
 def duration(seconds: float) -> str:

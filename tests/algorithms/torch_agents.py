@@ -16,6 +16,7 @@ from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
 from tensor_optix.algorithms.torch_ppo_continuous import TorchGaussianPPOAgent
 from tensor_optix.algorithms.torch_sac import TorchSACAgent
 from tensor_optix.core.types import EpisodeData
+from tests.agents_of_backends import window_for
 
 torch.set_num_threads(1)  # threads cost more than they give at these sizes
 
@@ -76,16 +77,7 @@ def make(name: str, *arguments: Any, seed: int = 0, **keywords: Any) -> Any:
 
 def window(agent: NetworkAgent, n_rows: int = 80, seed: int = 0, n_in: int = 4) -> EpisodeData:
     """Rows that the agent acted in, with terminated and truncated env episodes."""
-    rng = np.random.default_rng(seed)
-    observations = rng.standard_normal((n_rows, n_in)).astype(np.float32)
-    actions, extras = agent.act_batch(observations, rng=rng)
-    terminated = (rng.random(n_rows) < 0.05).tolist()
-    truncated = [bool(row % 20 == 19) and not terminated[row] for row in range(n_rows)]
-    ends = [row for row in range(n_rows) if terminated[row] or truncated[row] or row == n_rows - 1]
-    return EpisodeData(
-        observations, actions, rng.standard_normal(n_rows).tolist(), terminated, truncated, [{}] * n_rows, 0,
-        extras=extras, final_observations={row: rng.standard_normal(n_in).astype(np.float32) for row in ends},
-    )  # fmt: skip
+    return window_for(agent, n_rows=n_rows, seed=seed, n_inputs=n_in)
 
 
 def one_step_episodes(observations: np.ndarray, actions: np.ndarray, rewards: Any, extras: Any = None) -> EpisodeData:
