@@ -52,9 +52,14 @@ class ObservationPool:
         assert self._slots is not None
         return self._slots.take(slots, axis=0)
 
-    def free(self, slots: np.ndarray) -> None:
+    def __getitem__(self, slot: int) -> Any:
+        """The observation in ``slot``."""
+        assert self._slots is not None
+        return self._slots[slot]
+
+    def free(self, slots: list[int]) -> None:
         """Their observations are needed no more."""
-        self._free += slots.tolist()
+        self._free += slots
 
     def state_dict(self) -> dict[str, Any]:
         """All slots, in copies, and which of them are free."""

@@ -47,8 +47,9 @@ def rows_of(window: EpisodeData) -> Rows:
     observation = np.asarray(window.observations)
     terminated = np.asarray(window.terminated, dtype=bool)
     ends, segments = window.boundary_rows, window.row_ranges
-    done = terminated | np.asarray(window.truncated, dtype=bool)
-    may_go_on = [stop > start and not done[stop - 1] for start, stop in segments]
+    may_go_on = [
+        stop > start and not (window.terminated[stop - 1] or window.truncated[stop - 1]) for start, stop in segments
+    ]
     columns = {
         "observation": observation,
         "action": np.asarray(window.actions),
@@ -59,7 +60,7 @@ def rows_of(window: EpisodeData) -> Rows:
     if len(set(lengths.values())) > 1:
         raise ConfigError(f"the columns of a window must be equally long, got {lengths}")
     rows = Rows(columns, ends, window.boundary_observations, segments, may_go_on)
-    unknown = [row for row in ends.tolist() if not (terminated[row] or _is_recorded(window, row))]
+    unknown = [row for row in ends.tolist() if not (_is_recorded(window, row) or terminated[row])]
     return _without(rows, np.asarray(unknown)) if unknown else rows
 
 
@@ -90,6 +91,8 @@ def _without(rows: Rows, unknown: np.ndarray) -> Rows:
 
 def _float32(x: Any) -> np.ndarray:
     """``x`` in float32; what is too large for it becomes its largest number, and not infinite."""
-    limit = float(np.finfo(np.float32).max)
-    narrow: np.ndarray = np.clip(np.asarray(x, dtype=np.float64), -limit, limit).astype(np.float32)
+    narrow: np.ndarray = np.asarray(x, dtype=np.float64).clip(-_LARGEST, _LARGEST).astype(np.float32)
     return narrow
+
+
+_LARGEST = float(np.finfo(np.float32).max)

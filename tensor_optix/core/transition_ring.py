@@ -51,8 +51,8 @@ class TransitionRing:
         self._forget(where)
         self._join(rows, where)
         for name, column in rows.columns.items():
-            self._columns[name][where] = column
-        self._link[where] = (where + 1) % self.capacity
+            self._write(self._columns[name], column)
+        self._write(self._link, (where + 1) % self.capacity)
         self._link[where[rows.ends]] = ~self._finals.put(rows.successors)
         self._head = (self._head + len(rows)) % self.capacity
         self._size = min(self._size + len(rows), self.capacity)
@@ -127,10 +127,19 @@ class TransitionRing:
             observation[in_pool] = self._finals.take(~link[in_pool])
         return observation
 
+    def _write(self, stored: np.ndarray, column: np.ndarray) -> None:
+        """Put ``column`` from the head on: in one stretch, or in two where the ring begins anew."""
+        n_first = min(len(column), self.capacity - self._head)
+        stored[self._head : self._head + n_first] = column[:n_first]
+        if n_first < len(column):
+            stored[: len(column) - n_first] = column[n_first:]
+
     def _forget(self, where: np.ndarray) -> None:
         """Free what the rows at ``where``, which are about to be written over, have in the pool."""
+        if self._size + len(where) <= self.capacity:
+            return
         links = self._link[where]
-        self._finals.free(~links[links < 0])
+        self._finals.free((~links[links < 0]).tolist())
         n_after_head = [(row - self._head) % self.capacity for row in self._open_rows]
         self._open_rows = [
             row if row != NO_ROW and distance >= len(where) else NO_ROW
@@ -146,10 +155,10 @@ class TransitionRing:
                 continue
             newest = self._open_rows[env]
             if newest != NO_ROW:
-                slot = ~self._link[newest : newest + 1]
-                if np.array_equal(self._finals.take(slot)[0], rows.columns["observation"][start]):
+                slot = ~int(self._link[newest])
+                if (self._finals[slot] == rows.columns["observation"][start]).all():
                     self._link[newest] = where[start]
-                    self._finals.free(slot)
+                    self._finals.free([slot])
             self._open_rows[env] = int(where[stop - 1]) if rows.may_go_on[env] else NO_ROW
 
     def _fit(self, rows: Rows) -> None:

@@ -129,11 +129,7 @@ class EpisodeData:
     @property
     def boundary_rows(self) -> np.ndarray:
         """Rows [K] whose successor is not the next row: ends of env episodes and of segments, ascending."""
-        last = np.asarray(self.dones, dtype=bool)
-        for start, stop in self.row_ranges:
-            if stop > start:
-                last[stop - 1] = True
-        return np.flatnonzero(last)
+        return np.array(self._boundaries, dtype=np.int64)
 
     @property
     def boundary_observations(self) -> np.ndarray:
@@ -143,8 +139,9 @@ class EpisodeData:
         the row's own observation: exact after termination, where no value is bootstrapped, and V(s) in place of
         V(s') after truncation.
         """
-        observations, rows = np.asarray(self.observations), self.boundary_rows.tolist()
-        return np.stack([self._successor(row, observations) for row in rows]) if rows else observations[:0]
+        observations = np.asarray(self.observations)
+        successors = [self._successor(row, observations) for row in self._boundaries]
+        return np.stack(successors) if successors else observations[:0]
 
     @property
     def next_observations(self) -> np.ndarray:
@@ -176,6 +173,12 @@ class EpisodeData:
             return self
         rewards = [reward + bonus for reward, bonus in zip(self.rewards, self.intrinsic_rewards, strict=True)]
         return replace(self, rewards=rewards, intrinsic_rewards=None)
+
+    @property
+    def _boundaries(self) -> list[int]:
+        rows = {row for row, done in enumerate(self.dones) if done}
+        rows.update(stop - 1 for start, stop in self.row_ranges if stop > start)
+        return sorted(rows)
 
     def _successor(self, row: int, observations: np.ndarray) -> Any:
         if row in self.final_observations:
