@@ -64,7 +64,7 @@ def verdicts(workload: Workload, seconds: dict[str, list[float]]) -> list[str]:
                 continue
             ratio = median(b / a for a, b in zip(seconds[backend], seconds[rival], strict=True))
             targets = [target for target in workload.targets.get(backend, ()) if target.rival == rival]
-            lines.append(f"  {backend:5s} / {rival:18s} {ratio:6.2f}   {judged(ratio, targets)}")
+            lines.append(f"  {backend:14s} / {rival:18s} {ratio:6.2f}   {judged(ratio, targets)}")
     return lines
 
 

@@ -66,9 +66,12 @@ class Ours(Contestant):
         if workload.algorithm == "sac":  # without the layer normalisation, which the rivals have not either
             for critic in ("critic1", "critic2"):
                 networks[critic] = body.network(critic, 1, last_gain=1.0, n_more_inputs=n_actions)
-        module = networks_module(backend)
+        module = networks_module(backend.removesuffix("-compiled"))
         module.use_one_thread()
-        self._agent = module.agent_of(AgentDesign(workload.algorithm, networks, n_actions, workload.hyperparams))
+        is_compiled = backend.endswith("-compiled")  # by choice; JAX and TensorFlow always are
+        self._agent = module.agent_of(
+            AgentDesign(workload.algorithm, networks, n_actions, workload.hyperparams, compile=is_compiled)
+        )
         self._agent.seed(np.random.default_rng(0))
         if workload.n_envs == 1:
             pipeline: Any = BatchPipeline(self._env, self._agent, workload.window)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-BACKENDS = ("torch", "jax", "tf")
+BACKENDS = ("torch", "torch-compiled", "jax", "tf")
 SB3, SBX = "Stable-Baselines3", "SBX"
 RIVALS = (SB3, SBX)
 
@@ -25,8 +25,8 @@ class Workload:
     """One task with one algorithm, the same for all contestants.
 
     window: env steps of each environment between two rounds of learning. updates_per_step: off-policy gradient
-    updates for each env step. steps: of one round of measuring. rival_windows: the window of a rival where it has
-    another one (several updates in one go against one at a time).
+    updates for each env step. steps: of one round of measuring (the first one of SAC ends where learning starts).
+    rival_windows: the window of a rival where it has another one (several updates in one go against one at a time).
     """
 
     env_id: str
@@ -62,17 +62,17 @@ def _dqn(window: int, targets: dict[str, tuple[Target, ...]], **keywords: Any) -
 
 
 def _sac(window: int, targets: dict[str, tuple[Target, ...]], **keywords: Any) -> Workload:
-    return Workload("Pendulum-v1", "sac", 1, window, 128, (256, 256), "relu", 256, targets, **keywords)
+    return Workload("Pendulum-v1", "sac", 1, window, 256, (256, 256), "relu", 256, targets, **keywords)
 
 
 WORKLOADS = {
     "ppo-1x2048": _ppo(1, 2048, {
         "jax": (Target(SBX, 11, 17), Target(SB3, 17, 27)), "tf": (Target(SB3, 15, 23),),
-        "torch": (Target(SB3, 3, 6.3),),
+        "torch": (Target(SB3, 3, 6.3),), "torch-compiled": (Target(SB3, 5, 8),),
     }),
     "ppo-8x256": _ppo(8, 256, {
         "jax": (Target(SBX, 4.5, 6.5), Target(SB3, 9, 14)), "tf": (Target(SB3, 9, 13),),
-        "torch": (Target(SB3, 2.2, 3.2),),
+        "torch": (Target(SB3, 2.2, 3.2),), "torch-compiled": (Target(SB3, 3.5, 5),),
     }),
     "dqn-every-4": _dqn(4, {
         "jax": (Target(SBX, 4.5, 7),), "torch": (Target(SB3, 3, 4),),
