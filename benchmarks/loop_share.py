@@ -4,8 +4,9 @@
 
 PPO on CartPole-v1 with 8 environments: windows that are collected and learned from, and nothing else, against the
 same agent in RLOptimizer with all that it does by default (scores, tuner, convergence, snapshots, events, weight
-average). All epochs are made, whatever the KL divergence, so that both do the same work. By turns, in one process with one thread; env steps per second of CPU time, from the second window to the
-last one (what comes after the last window is evaluation, which the bare loop has none of).
+average). All epochs are made, whatever the KL divergence, so that both do the same work. By turns, in one process
+with one thread; env steps per second of CPU time, from the second window to the last one (what comes after that is
+evaluation, of which the bare loop has none).
 """
 
 from __future__ import annotations

@@ -115,6 +115,10 @@ class NetworkAgent(BaseAgent):
         """True for a subclass that acts by an ``act`` of its own."""
         return self._acts_by_row
 
+    @property
+    def continues_exactly(self) -> bool:
+        return self._learner.keeps_schedules
+
     def reset_cache(self) -> None:
         """Act with the weights as they are now (a window needs nothing remembered from acting)."""
         self._policy = self._learner.acting_forward(self.acting_network)

@@ -213,6 +213,11 @@ class Learner(ABC):
         """The hyperparameters that schedules of the user's decide: the learning rate, or none (default)."""
         return ()
 
+    @property
+    def keeps_schedules(self) -> bool:
+        """True where ``state_dict`` holds how far such schedules have got (default)."""
+        return True
+
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """``{"networks": NetworkState, "optimizers": {optimizer: {"type", "moments" by the names of parameters}}}``.

@@ -244,6 +244,11 @@ class TorchLearner(Learner):
         return ("learning_rate",) if is_marked or self._rates != self._rates_left else ()
 
     @property
+    def keeps_schedules(self) -> bool:
+        """A scheduler is an object of the user's that steps the optimizer's rate from outside."""
+        return not self.scheduled
+
+    @property
     def learning_rate(self) -> float:
         return float(self._groups[0]["lr"])
 

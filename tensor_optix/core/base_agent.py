@@ -90,6 +90,11 @@ class BaseAgent(ABC):
         return True
 
     @property
+    def continues_exactly(self) -> bool:
+        """False where ``state_dict`` cannot hold all that matters: something outside of the agent has a say in it."""
+        return True
+
+    @property
     def decisions(self) -> Sequence[tuple[str, str, Mapping[str, Any]]]:
         """What the last ``learn`` has decided: (kind, text, evidence), for the run's log. Default: nothing."""
         return ()

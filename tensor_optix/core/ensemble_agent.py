@@ -146,6 +146,11 @@ class EnsembleAgent(BaseAgent):
         """True when that of a member does."""
         return any(member.agent.acting_changes_state for member in self._pm.members)
 
+    @property
+    def continues_exactly(self) -> bool:
+        """True when every member does."""
+        return all(member.agent.continues_exactly for member in self._pm.members)
+
     def check_spaces(self, observation_space: Any, action_space: Any) -> None:
         """Every member must fit. Raises ConfigError where some act in the unit box and others do not."""
         for member in self._pm.members:

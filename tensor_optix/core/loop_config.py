@@ -52,7 +52,8 @@ class LoopConfig:
         val_share: a validation waits until the earlier ones have used at most this part of the run's env steps.
     target_score: a score at which it is told that the target is reached (default: the environment's own reward
     threshold, where scores are returns of env episodes); with ``stop_at_target`` the run ends there. target_metric:
-    the metric that has to reach it, for example "success_rate", where it is not the score.
+    the metric that has to reach it, for example "success_rate", where it is not the score. Both are smoothed
+    (``score_smoothing``).
     on_dormant: "stop", or "watch": keep acting without learning, and learn again when the policy has become worse.
     diagnostics: watch what ``learn`` returns and treat trouble (``DiagnosticController``; diag_*: its settings).
     trend_window: scores over which ``BackoffScheduler`` fits its trend.

@@ -67,7 +67,7 @@ class LoopController:
         )
         self._collecting = Collecting(parts, course, tracker, self._requests)
         self._judging = Judging(parts, course, tracker, self._outside, say)
-        self._target = Target(config, course, parts.evaluator, say)
+        self._target = Target(config, course, parts.evaluator, tracker, say)
         self._keeping = Keeping(parts.registry, self._guard, tracker, self._outside, say)
         self._tuning = Tuning(parts.tuner, tracker, say)
         self._recovery = Recovery(parts, course, tracker, self._tuning, self._keeping, say)

@@ -26,6 +26,8 @@ def resume_level(agent: BaseAgent, pipeline: BasePipeline) -> ResumeLevel:
     """What a run with these parts may promise. (The parts say whether they give their state; nothing is tried.)"""
     if agent.state_dict() is None:
         return ResumeLevel("E0", f"{type(agent).__name__} gives no state_dict: only its weights are continued")
+    if not agent.continues_exactly:
+        return ResumeLevel("E1", "a learning rate schedule of yours starts anew: the agent cannot save where it is")
     if pipeline.state_dict() is None:
         return ResumeLevel("E1", f"{type(pipeline).__name__} gives no state_dict: its environments start anew")
     if not pipeline.continues_exactly:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,8 +32,12 @@ class ScoreTracker:
     @property
     def smoothed(self) -> float | None:
         """Mean of the last few scores; None before the first."""
+        return self.smoothed_of(lambda metrics: metrics.primary_score)
+
+    def smoothed_of(self, number: Callable[[EvalMetrics], float | None]) -> float | None:
+        """Mean of another number over the same ticks, those left out that have none; None where none has it."""
         first = max(self._start, len(self.history) - self._smoothing)
-        recent = [metrics.primary_score for metrics in self.history[first:]]
+        recent = [found for metrics in self.history[first:] if (found := number(metrics)) is not None]
         return math.fsum(recent) / len(recent) if recent else None
 
     @property

@@ -304,7 +304,8 @@ class FinalScore:
 class ResumeLevel:
     """How exact a continuation of a run is, and why.
 
-    E3: bit for bit, from any window boundary. E1: the complete learner, but environments start anew. E0: weights only.
+    E3: bit for bit, from any window boundary. E1: the complete learner, but environments (or a schedule of the user's)
+    start anew. E0: weights only.
     """
 
     level: str

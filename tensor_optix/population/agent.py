@@ -104,6 +104,11 @@ class PopulationAgent(BaseAgent):
         """The lead's."""
         return self.lead.acting_changes_state
 
+    @property
+    def continues_exactly(self) -> bool:
+        """As the lead does: all members are made alike."""
+        return self.lead.continues_exactly
+
     def act_batch(
         self, observations: np.ndarray, *, rng: np.random.Generator, deterministic: bool = False
     ) -> tuple[Actions, Extras]:

@@ -9,6 +9,7 @@ import random
 import numpy as np
 import pytest
 
+from tensor_optix.core.resume import resume_level
 from tensor_optix.core.state import join_state, split_state
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import ConfigError
@@ -201,6 +202,24 @@ def test_a_schedule_of_the_users_decides_the_learning_rate(backend, caplog):
     assert current_rate() == expected or backend == "jax"  # there it is a factor on the schedule
     told = [record for record in caplog.records if "schedule of its own" in record.getMessage()]
     assert len(told) == (0 if backend == "jax" else 1)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_schedule_that_lives_outside_of_the_optimizer_is_not_promised_to_resume(backend):
+    """PyTorch's schedulers are objects of the user's; those of optax and Keras count in the optimizer's state."""
+    agent, _ = scheduled_agent(backend)
+    level = resume_level(agent, EnvPipelineOfState())
+    assert (level.level, "schedule" in level.why) == (("E1", True) if backend == "torch" else ("E3", False))
+    assert resume_level(small_agent(backend, "ppo"), EnvPipelineOfState()).level == "E3"
+
+
+class EnvPipelineOfState:
+    """As much of a pipeline as is asked."""
+
+    continues_exactly = True
+
+    def state_dict(self):
+        return {}
 
 
 def scheduled_agent(backend):

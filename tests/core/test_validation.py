@@ -134,7 +134,7 @@ def test_a_target_may_be_a_metric_that_the_environment_reports(build):
         [1, 5, 9, 9, 9], evaluator=Succeeding(), target_score=0.9, target_metric="success_rate", stop_at_target=True
     )
     opt.run()
-    assert (opt.result.reason, opt.result.windows) == (StopReason.TARGET_SCORE, 3)
+    assert (opt.result.reason, opt.result.windows) == (StopReason.TARGET_SCORE, 4)  # a mean of two
 
 
 def test_a_target_metric_is_looked_for_in_validated_windows_too(build):
@@ -146,8 +146,13 @@ def test_a_target_metric_is_looked_for_in_validated_windows_too(build):
     opt = build([1, 9, 9], evaluator=Succeeding(), val_pipeline=HeldOut(float), target_score=0.9,
                 target_metric="success_rate", stop_at_target=True, max_episodes=9)  # fmt: skip
     opt.run()
-    assert (opt.result.reason, opt.result.windows) == (StopReason.TARGET_SCORE, 2)
+    assert (opt.result.reason, opt.result.windows) == (StopReason.TARGET_SCORE, 3)
     assert "success_rate of 0.9" in opt.result.explanation
+
+
+def test_a_run_cannot_end_at_a_target_that_nobody_knows(build):
+    with pytest.raises(ConfigError, match="stop_at_target needs a target_score"):
+        build([1], stop_at_target=True).run()
 
 
 def test_a_target_metric_needs_its_target(build):
