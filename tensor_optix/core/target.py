@@ -17,8 +17,9 @@ from tensor_optix.errors import ConfigError
 class Target:
     """Tells once that the target is reached, and ends the run there where that was asked for.
 
-    score: None until somebody knows one; the environment's own threshold stands in for a user's where scores are
-    returns of its episodes, as that is. It is compared with a mean of the last scores: one lucky window is no target.
+    score: None until somebody knows one; the environment's own threshold stands in for a user's. It is a return, so
+    it says nothing of scores in another unit. Compared with it is a mean of the last scores: one lucky window is no
+    target.
     """
 
     def __init__(
@@ -41,16 +42,14 @@ class Target:
         """Once per loop: what the environment counts as solved. Raises ConfigError where the run should end at a
         target that nobody knows.
         """
-        if self._is_a_return and self._evaluator.scores_whole_episodes:
-            self.score = reward_threshold
+        self.score = reward_threshold if self.score is None else self.score
         if self._ends_the_run and self.score is None:
-            raise ConfigError(
-                "stop_at_target needs a target_score: the environment declares no reward threshold, or scores are no "
-                "returns of its episodes"
-            )
+            raise ConfigError("stop_at_target needs a target_score: the environment declares no reward threshold")
 
     def after(self, window: Window) -> None:
         """Look at the smoothed training score after a window, or at the metric that was asked for."""
+        if self._is_a_return and not self._evaluator.scores_whole_episodes:
+            return
         score, totals = self.score, self._course.totals
         reached = window.smoothed if self._metric is None else self._tracker.smoothed_of(self._metric_of)
         if score is None or window.train_score is None or reached is None or reached < score:
