@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import random
 
 import numpy as np
 import pytest
 
+from tensor_optix import BatchPipeline, RLOptimizer
+from tensor_optix.algorithms.spaces import PPO_SPACE
+from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.resume import resume_level
 from tensor_optix.core.state import join_state, split_state
 from tensor_optix.core.types import HyperparamSet
@@ -102,6 +106,29 @@ def test_other_hyperparameters_compile_nothing_anew(backend, algorithm, trained)
     _, after_two_windows, at_the_end = trained(backend, algorithm)
     assert after_two_windows == at_the_end
     assert (at_the_end > 0) == (backend != "torch")
+
+
+class Restless(BaseOptimizer):
+    """Changes everything that a tuner may touch, at every tick."""
+
+    def suggest(self, current_hyperparams, metrics_history):
+        space, draws = PPO_SPACE.tuner_bounds, np.random.default_rng(len(metrics_history))
+        drawn = {name: float(draws.uniform(low, high)) for name, (low, high) in space.items()}
+        return HyperparamSet({**current_hyperparams.params, **drawn})
+
+
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_a_run_of_100_tuned_windows_compiles_one_update(backend, tmp_path):
+    agent = small_agent(backend, "ppo", {"n_epochs": 1, "minibatch_size": 32}, n_actions=2)
+    opt = RLOptimizer(
+        agent, BatchPipeline(env_id="CartPole-v1", window_size=64), optimizer=Restless(), checkpoint_dir=tmp_path,
+        seed=0, max_episodes=100, evaluation_episodes=0, dormant_threshold=10**6,
+    )  # fmt: skip
+    opt.run()
+    rows = (opt.run_dir / "metrics.jsonl").read_text().splitlines()
+    rates = {json.loads(row)["hyperparams"]["learning_rate"] for row in rows}
+    assert (opt.result.windows, len(rates) > 50) == (100, True)
+    assert n_programs(agent) == 1
 
 
 @BACKEND
