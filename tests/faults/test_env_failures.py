@@ -11,7 +11,8 @@ from watching_agent import Watching
 
 from tensor_optix import BatchPipeline, ConfigError, EnvError, EnvHangs, VectorBatchPipeline
 from tensor_optix.pipeline.failures import HOUR_SECONDS, Failures
-from tensor_optix.testing import ConstantRewardChain, FailingEnv
+from tensor_optix.testing import ConstantRewardChain
+from tests.failing_env import FailsEverySecondEpisode
 
 
 class FakeClock:
@@ -54,14 +55,6 @@ def test_ten_failures_within_any_hour_are_repaired():
 
 
 def test_an_environment_that_fails_every_second_env_episode_ends_the_run_at_its_eleventh_failure():
-    class FailsEverySecondEpisode(FailingEnv):
-        resets = 0
-
-        def reset(self, *, seed=None, options=None):
-            self.resets += 1
-            self.at_step = 2 if self.resets % 2 == 0 else 100
-            return super().reset(seed=seed)
-
     pipeline = BatchPipeline(lambda: FailsEverySecondEpisode(100, limit=3), Watching(), 500)
     with pytest.raises(EnvError, match=r"raised in step 2 of env episode 21: ValueError") as failure:
         next(pipeline.episodes())

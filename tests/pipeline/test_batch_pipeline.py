@@ -12,6 +12,7 @@ from tensor_optix.core.state import join_state, split_state
 from tensor_optix.errors import AgentError, ConfigError, EnvError
 from tensor_optix.pipeline import BatchPipeline, env_runner, evaluation
 from tensor_optix.testing import ConstantRewardChain, FailingEnv, SharedBufferEnv, TruncatedWalk
+from tests.failing_env import FailsEverySecondEpisode
 
 
 def seeded(env, agent=None, window_size=16, seed=3, **kwargs):
@@ -241,14 +242,6 @@ def test_an_env_that_always_fails_is_replaced_three_times_in_a_row(at_step):
 
 
 def test_an_env_episode_that_ends_by_itself_starts_the_count_of_failures_anew():
-    class FailsEverySecondEpisode(FailingEnv):
-        resets = 0
-
-        def reset(self, *, seed=None, options=None):
-            self.resets += 1
-            self.at_step = 2 if self.resets % 2 == 0 else 100
-            return super().reset(seed=seed)
-
     pipeline = seeded(lambda: FailsEverySecondEpisode(100, limit=3), window_size=24)
     assert take(pipeline, 1)[0].episode_returns == [3.0] * 6
     assert pipeline.health == {"env_rebuilt": 5}
