@@ -70,7 +70,8 @@ class DQNAgent(ReplayAgent):
         if "epsilon" in self._settings.schedules:
             return float(params["epsilon"])
         if "epsilon_decay_steps" in params:
-            fall = LinearSchedule(params["epsilon"], params["epsilon_min"], params["epsilon_decay_steps"])
+            end = min(params["epsilon"], params["epsilon_min"])
+            fall = LinearSchedule(params["epsilon"], end, params["epsilon_decay_steps"])
             return fall.at(env_step)
         return self._decayed_epsilon
 

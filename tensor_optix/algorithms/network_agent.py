@@ -18,6 +18,7 @@ over them. It overrides nothing else but ``teardown`` where a backend has more t
 from __future__ import annotations
 
 import copy
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -28,7 +29,7 @@ from tensor_optix.algorithms.agent_normalizers import AgentNormalizers, Observat
 from tensor_optix.algorithms.settings import Settings, stored_settings
 from tensor_optix.algorithms.stored_weights import read_weights, write_weights
 from tensor_optix.algorithms.window_checks import require_sound
-from tensor_optix.backends.base import Learner, mean_networks
+from tensor_optix.backends.base import Learner, mean_networks, require_alike
 from tensor_optix.core.base_agent import Actions, BaseAgent, Extras
 from tensor_optix.core.hyperparams import Space
 from tensor_optix.core.rng import RandomStreams, fresh_seed
@@ -63,7 +64,8 @@ class NetworkAgent(BaseAgent):
     ) -> None:
         self._learner = learner
         self._normalizers = AgentNormalizers(obs_normalizer, reward_normalizer)
-        self._settings = Settings({**self.space.defaults, "learning_rate": learner.learning_rate})
+        defaults = self.space.defaults
+        self._settings = Settings({**defaults, "learning_rate": _first_rate(learner, defaults["learning_rate"])})
         self._episode_id = 0
         self._env_steps = 0
         self._take_over(hyperparams if isinstance(hyperparams, HyperparamSet) else HyperparamSet(hyperparams))
@@ -267,13 +269,21 @@ class NetworkAgent(BaseAgent):
         self._load(read_weights(path), source=path)
 
     def average_weights(self, paths: list[str]) -> None:
-        """Load the mean of the weights saved at ``paths``, with the statistics of the first; nothing without paths."""
+        """Load the mean of the weights saved at ``paths``, with the statistics of the first; nothing without paths.
+
+        Raises CheckpointError; ArchitectureMismatch for the first path whose weights do not fit.
+        """
         if paths:
-            trees = [read_weights(path) for path in paths]
+            trees, own = [read_weights(path) for path in paths], self._learner.state_dict()["networks"]
+            for path, tree in zip(paths, trees, strict=True):
+                self._normalizers.require_fit(tree["normalizers"], path)
+                require_alike(own, tree["networks"], path)
             self._load({**trees[0], "networks": mean_networks([tree["networks"] for tree in trees])}, source=paths[0])
 
     def perturb_weights(self, noise_scale: float) -> None:
-        """Multiply every trained weight by ``1 + noise_scale * N(0, 1)``."""
+        """Multiply every trained weight by ``1 + noise_scale * N(0, 1)``. Raises ConfigError for a scale of NaN."""
+        if not math.isfinite(noise_scale):
+            raise ConfigError(f"noise_scale must be a finite number, got {noise_scale!r}")
         self._learner.perturb(noise_scale, self._streams.stream("perturb"))
         self.reset_cache()
 
@@ -292,3 +302,9 @@ class NetworkAgent(BaseAgent):
             self._normalizers.load_state_dict(before)
             raise
         self.reset_cache()
+
+
+def _first_rate(learner: Learner, otherwise: float) -> float:
+    """The optimizer's own rate; ``otherwise`` where a schedule of the user's, which alone decides it, begins at 0."""
+    rate = learner.learning_rate
+    return otherwise if rate <= 0 and learner.scheduled else rate

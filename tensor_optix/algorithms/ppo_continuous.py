@@ -10,6 +10,7 @@ from tensor_optix.algorithms.distributions import unsquashed
 from tensor_optix.algorithms.losses import gaussian_ppo_estimates, gaussian_ppo_loss
 from tensor_optix.algorithms.ppo import BasePPOAgent
 from tensor_optix.algorithms.squashed_gaussian import SquashedGaussianAgent
+from tensor_optix.algorithms.window_checks import action_rows, unit_actions
 from tensor_optix.backends.base import Step, Update
 from tensor_optix.core.base_agent import Extras
 from tensor_optix.core.types import EpisodeData
@@ -35,8 +36,11 @@ class GaussianPPOAgent(SquashedGaussianAgent, BasePPOAgent):
         return np.tanh(u), {PRE_SQUASH: u}
 
     def _action_columns(self, window: EpisodeData) -> dict[str, np.ndarray]:
-        u = window.extras[PRE_SQUASH] if PRE_SQUASH in window.extras else unsquashed(np.asarray(window.actions))
-        return {PRE_SQUASH: np.asarray(u, dtype=np.float32).reshape(window.length, self.action_dim)}
+        if PRE_SQUASH in window.extras:
+            u = action_rows(PRE_SQUASH, window.extras[PRE_SQUASH], window.length, self.action_dim)
+        else:
+            u = unsquashed(unit_actions(window.actions, window.length, self.action_dim))
+        return {PRE_SQUASH: u.astype(np.float32)}
 
     def _estimates(self, window: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return self._learner.evaluate(gaussian_ppo_estimates, window)

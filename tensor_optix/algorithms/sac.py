@@ -13,9 +13,10 @@ from tensor_optix.algorithms.replay_agent import ReplayAgent
 from tensor_optix.algorithms.space_checks import require_outputs
 from tensor_optix.algorithms.spaces import SAC_PORTFOLIO, SAC_SPACE
 from tensor_optix.algorithms.squashed_gaussian import SquashedGaussianAgent
+from tensor_optix.algorithms.window_checks import unit_actions
 from tensor_optix.backends.base import Estimate, Step, Update
 from tensor_optix.core.base_agent import Extras
-from tensor_optix.core.types import HyperparamSet
+from tensor_optix.core.types import EpisodeData, HyperparamSet
 
 SAC_UPDATE = Update(
     (
@@ -69,6 +70,10 @@ class SACAgent(SquashedGaussianAgent, ReplayAgent):
         return np.tanh(self._pre_squash(observations, rng, deterministic)), {}
 
     # -- learning: actor_loss, critic_loss, alpha_loss, alpha, entropy, td_error_mean and gradient norms ---------
+
+    def _learn(self, window: EpisodeData) -> dict[str, Any]:
+        unit_actions(window.actions, window.length, self.action_dim)  # before the replay holds them for good
+        return super()._learn(window)
 
     def _update(self, params: Mapping[str, Any]) -> Update:
         return SAC_UPDATE

@@ -9,6 +9,9 @@ import numpy as np
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import ConfigError, NonFiniteError
 
+ROUNDING = 1e-3
+"""Actions that were scaled to an environment's bounds and back may lie this far outside their own."""
+
 
 def require_sound(window: EpisodeData) -> None:
     """Raise ConfigError unless all columns have one length and the segments part the rows; NonFiniteError for NaN.
@@ -21,6 +24,7 @@ def require_sound(window: EpisodeData) -> None:
         _require_finite(name, column)
     for row, observation in window.final_observations.items():
         _require_finite(f"final_observations[{row}]", observation)
+    _require_finite("final_obs", window.final_obs)
 
 
 def action_indices(actions: Any, n_actions: int) -> np.ndarray:
@@ -40,6 +44,34 @@ def action_indices(actions: Any, n_actions: int) -> np.ndarray:
             f"actions[{row}] (where an environment's start elsewhere, its pipeline adds the start)"
         )
     return given.astype(np.int64)
+
+
+def unit_actions(actions: Any, n_rows: int, action_dim: int) -> np.ndarray:
+    """Actions of a window as float64 [T, D]. Raises ConfigError for another shape, or for one outside [-1, 1].
+
+    (Numbers on an environment's own scale would be learned from as if the policy had chosen its bounds.)
+    """
+    given = action_rows("actions", actions, n_rows, action_dim)
+    outside = np.abs(given) > 1.0 + ROUNDING
+    if outside.any():
+        row, column = (int(i) for i in np.argwhere(outside)[0])
+        raise ConfigError(
+            f"actions of this agent lie within [-1, 1], got {given[row, column]} at actions[{row}, {column}]: record "
+            "what act returned, before it is scaled to the environment's bounds"
+        )
+    return given
+
+
+def action_rows(name: str, column: Any, n_rows: int, action_dim: int) -> np.ndarray:
+    """``column`` as float64 [T, D]. Raises ConfigError for another number of columns, NonFiniteError for NaN."""
+    given = np.asarray(column, dtype=np.float64)
+    if given.size != n_rows * action_dim:
+        raise ConfigError(
+            f"{name} of this agent are {action_dim} numbers each (action_dim), got {n_rows} rows in an array of shape "
+            f"{given.shape}"
+        )
+    _require_finite(name, given)
+    return given.reshape(n_rows, action_dim)
 
 
 def _require_equal_lengths(window: EpisodeData) -> None:

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tensor_optix.errors import ArchitectureMismatch
+
 Tensor = Any
 """An array of the framework at hand."""
 
@@ -269,6 +271,12 @@ def differences(own: NetworkState, given: Mapping[str, Mapping[str, np.ndarray]]
         elif mine[name] != theirs[name]:
             texts.append(f"{name} is {theirs[name]} there and {mine[name]} here")
     return texts
+
+
+def require_alike(own: NetworkState, given: Mapping[str, Mapping[str, np.ndarray]], source: str) -> None:
+    """Raise ArchitectureMismatch, which names parameters and shapes, where ``given`` cannot be loaded into ``own``."""
+    if wrong := differences(own, given):
+        raise ArchitectureMismatch(source, f"weights of other networks: {summary(wrong)}")
 
 
 def summary(texts: Sequence[str], limit: int = 5) -> str:

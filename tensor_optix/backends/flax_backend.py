@@ -21,8 +21,7 @@ from tensor_optix.backends.base import (
     NetworkState,
     Step,
     Update,
-    differences,
-    summary,
+    require_alike,
 )
 from tensor_optix.backends.flax_host import dense_layers, host_mlp
 from tensor_optix.backends.flax_learning_rate import LearningRate, strongly_typed
@@ -279,8 +278,7 @@ class FlaxLearner(Learner):
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any], *, source: str = "the given state") -> None:
-        if wrong := differences(self._modules.state(), state["networks"]):
-            raise ArchitectureMismatch(source, f"weights of other networks: {summary(wrong)}")
+        require_alike(self._modules.state(), state["networks"], source)
         moments = self._checked_moments(state["optimizers"], source) if "optimizers" in state else self._moments
         self._modules.load(state["networks"])
         self._moments = {name: rate.placed(moments[name], self._ratio) for name, rate in self._rates.items()}

@@ -17,7 +17,7 @@ from tensor_optix.backends.base import (
     NetworkState,
     Step,
     Update,
-    differences,
+    require_alike,
     summary,
 )
 from tensor_optix.backends.numpy_backend import HostMLP
@@ -271,8 +271,7 @@ class TFLearner(Learner):
     @on_its_device
     def load_state_dict(self, state: Mapping[str, Any], *, source: str = "the given state") -> None:
         self._require_weights()
-        if wrong := differences(self._network_state(), state["networks"]):
-            raise ArchitectureMismatch(source, f"weights of other networks: {summary(wrong)}")
+        require_alike(self._network_state(), state["networks"], source)
         names, given = self._weight_names(), state.get("optimizers")
         if given is not None:
             wrong = [f"{name} is no optimizer here" for name in given if name not in self.optimizers]

@@ -20,7 +20,7 @@ from tensor_optix.backends.base import (
     NetworkState,
     Step,
     Update,
-    differences,
+    require_alike,
     summary,
 )
 from tensor_optix.backends.numpy_backend import HostMLP
@@ -284,8 +284,7 @@ class TorchLearner(Learner):
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, source: str = "the given state") -> None:
-        if wrong := differences(network_state(self.networks), state["networks"]):
-            raise ArchitectureMismatch(source, f"weights of other networks: {summary(wrong)}")
+        require_alike(network_state(self.networks), state["networks"], source)
         moments = self._checked_optimizers(state["optimizers"], source) if "optimizers" in state else {}
         with torch.no_grad():
             for name, module in self.networks.items():
@@ -300,7 +299,7 @@ class TorchLearner(Learner):
         trained = {parameter for group in self._groups for parameter in group["params"]}
         with torch.no_grad():
             for parameter in parameters_of(self.networks.values()):
-                if parameter in trained:
+                if parameter in trained and parameter.requires_grad:
                     factor = 1.0 + noise_scale * rng.standard_normal(tuple(parameter.shape))
                     parameter.mul_(torch.as_tensor(factor, dtype=parameter.dtype, device=parameter.device))
 

@@ -232,6 +232,15 @@ def test_a_schedule_of_the_users_decides_the_learning_rate(backend, caplog):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_a_schedule_that_warms_up_from_0_keeps_no_agent_from_being_saved_and_set(backend):
+    agent, _ = scheduled_agent(backend, first=0.0)
+    agent.learn(window_for(agent))
+    agent.set_hyperparams(agent.get_hyperparams())
+    agent.load_state_dict(agent.state_dict())
+    assert agent.get_hyperparams().params["learning_rate"] > 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_schedule_that_lives_outside_of_the_optimizer_is_not_promised_to_resume(backend):
     """PyTorch's schedulers are objects of the user's; those of optax and Keras count in the optimizer's state."""
     agent, _ = scheduled_agent(backend)
@@ -249,27 +258,27 @@ class EnvPipelineOfState:
         return {}
 
 
-def scheduled_agent(backend):
-    """An agent whose optimizer follows a schedule, and what tells the rate of now."""
+def scheduled_agent(backend, first=1e-3):
+    """An agent whose optimizer follows a schedule that begins at ``first``, and what tells the rate of now."""
     at = backend_of(backend)
-    if backend == "torch":
-        import torch
-
-        agent = small_agent(backend, "ppo")
-        optimizer = agent._learner.optimizers["optimizer"]
-        torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
-        return agent, lambda: optimizer.param_groups[0]["lr"]
     made = at.agents["ppo"]
     plain = small_agent(backend, "ppo")
     networks = plain._learner.networks["actor"], plain._learner.networks["critic"]
+    if backend == "torch":
+        import torch
+
+        optimizer = torch.optim.Adam([p for network in networks for p in network.parameters()], lr=1e-3)
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: first / 1e-3 * 0.5**n)
+        agent = made(*networks, optimizer, {"n_epochs": 2}, device="cpu")
+        return agent, lambda: optimizer.param_groups[0]["lr"]
     if backend == "jax":
         import optax
 
-        agent = made(*networks, optax.adam(optax.linear_schedule(1e-3, 1e-4, 20)), {"n_epochs": 2})
+        agent = made(*networks, optax.adam(optax.linear_schedule(first, 1e-4, 20)), {"n_epochs": 2})
         return agent, lambda: agent._learner._ratio
     from tensor_optix.backends.tf_import import keras
 
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(1e-3, 4, 0.5))
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.PolynomialDecay(first, 20, 1e-4))
     return made(*networks, optimizer, {"n_epochs": 2}, jit_compile=False), lambda: float(optimizer.learning_rate)
 
 

@@ -121,6 +121,32 @@ def test_averaging_loads_the_mean_and_perturbing_moves_every_trained_weight(name
     assert moved == {key for key in averaged if not key.startswith(("q_target", "target", "log_alpha"))}
 
 
+def test_averaging_refuses_whatever_does_not_fit_and_names_it(tmp_path):
+    for file, agent in {
+        "same": make("ppo"), "wider": make("ppo", 5), "dqn": make("dqn"),
+        "normalised": make("ppo", obs_normalizer=ObsNormalizer(4)),
+    }.items():  # fmt: skip
+        agent.save_weights(str(tmp_path / file))
+    agent = make("ppo", seed=5)
+    before = weights_of(agent)
+    for file, reason in {"wider": r"\(16, 5\) there", "dqn": "is missing there", "normalised": "normalizers"}.items():
+        with pytest.raises(ArchitectureMismatch, match=rf"{file}: .*{reason}"):
+            agent.average_weights([str(tmp_path / "same"), str(tmp_path / file)])
+    assert all(np.array_equal(before[key], array) for key, array in weights_of(agent).items())
+
+
+def test_perturbing_leaves_frozen_layers_alone_and_refuses_a_scale_that_is_none():
+    agent = make("ppo")
+    agent.actor[0].requires_grad_(False)
+    before = weights_of(agent)
+    for scale in (float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="noise_scale must be a finite number"):
+            agent.perturb_weights(scale)
+    agent.perturb_weights(0.1)
+    still = {key for key, array in weights_of(agent).items() if np.array_equal(array, before[key])}
+    assert still == {"actor.0.weight", "actor.0.bias"}
+
+
 @ALL
 def test_after_teardown_it_still_acts_and_learns(name):
     agent = make(name)

@@ -160,6 +160,7 @@ def test_epsilon_decays_once_per_finished_env_episode():
         ({"epsilon": LinearSchedule(1.0, 0.2, 80)}, [0.8, 0.6, 0.4, 0.2, 0.2]),
         ({"epsilon": 1.0, "epsilon_min": 0.2, "epsilon_decay_steps": 80}, [0.8, 0.6, 0.4, 0.2, 0.2]),
         ({}, [0.1 * 0.995**n for n in range(1, 6)]),
+        ({"epsilon": 0.0, "epsilon_decay_steps": 80}, [0.0] * 5),  # below epsilon_min it does not rise
     ],
 )
 def test_epsilon_may_fall_with_env_steps_instead(params, expected):

@@ -10,7 +10,7 @@ from torch_agents import adam, make, mlp, one_step_episodes, sac, weights_of, wi
 
 from tensor_optix.algorithms.torch_sac import TorchSACAgent  # noqa: E402
 from tensor_optix.core.types import HyperparamSet  # noqa: E402
-from tensor_optix.errors import ConfigError  # noqa: E402
+from tensor_optix.errors import ConfigError, NonFiniteError  # noqa: E402
 
 
 def test_it_learns_to_repeat_what_it_sees():
@@ -120,6 +120,16 @@ def test_targets_follow_softly():
 def test_priorities_and_several_steps_are_learned_from():
     agent = make("sac", 4, {"per_alpha": 0.6, "n_step": 3})
     assert agent.learn(window(agent))["n_updates"] == 16
+
+
+@pytest.mark.parametrize("bad", [np.nan, 2.0])
+def test_an_action_that_is_none_is_refused_before_the_replay_holds_it(bad):
+    agent = make("sac")
+    broken = window(agent)
+    broken.actions[3, 1] = bad
+    with pytest.raises((NonFiniteError, ConfigError), match=r"at actions\[3, 1\]"):
+        agent.learn(broken)
+    assert len(agent._replay) == 0
 
 
 def test_it_learns_and_says_what_it_is():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tensor_optix.algorithms.window_checks import action_indices, require_sound
+from tensor_optix.algorithms.window_checks import action_indices, require_sound, unit_actions
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import ConfigError, NonFiniteError
 
@@ -55,6 +55,8 @@ def test_a_number_that_is_not_finite_is_located(number):
         require_sound(replace(SOUND, rewards=[1.0, 1.0, 1.0, number]))
     with pytest.raises(NonFiniteError, match=r"final_observations\[3\]\[0\]"):
         require_sound(replace(SOUND, final_observations={3: np.array([number, 0.0])}))
+    with pytest.raises(NonFiniteError, match=r"final_obs\[1\]"):
+        require_sound(replace(SOUND, final_obs=np.array([0.0, number])))
 
 
 def test_actions_become_indices_whatever_type_and_shape_they_came_in():
@@ -73,3 +75,17 @@ def test_an_action_that_the_agent_does_not_have_is_located(odd):
 def test_actions_that_are_no_numbers_are_refused():
     with pytest.raises(ConfigError, match="got left"):
         action_indices(["left"], 3)
+
+
+def test_continuous_actions_keep_their_numbers_and_get_one_shape():
+    assert unit_actions([0.5, -1.0005], 2, 1).tolist() == [[0.5], [-1.0005]]
+    assert unit_actions(np.zeros((3, 2), np.float32), 3, 2).shape == (3, 2)
+
+
+def test_continuous_actions_that_the_policy_cannot_have_chosen_are_refused():
+    with pytest.raises(ConfigError, match=r"within \[-1, 1\], got -2.0 at actions\[1, 0\]: record what act returned"):
+        unit_actions([[0.0], [-2.0]], 2, 1)
+    with pytest.raises(ConfigError, match=r"actions of this agent are 2 numbers each .* shape \(2, 3\)"):
+        unit_actions(np.zeros((2, 3)), 2, 2)
+    with pytest.raises(NonFiniteError, match=r"nan at actions\[1, 0\]"):
+        unit_actions([[0.0], [np.nan]], 2, 1)
