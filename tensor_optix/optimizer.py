@@ -105,6 +105,8 @@ class RLOptimizer:
         warm_start: bool = False,
         **settings: Any,
     ) -> None:
+        _check_part("evaluator", evaluator, BaseEvaluator)
+        _check_part("optimizer", optimizer, BaseOptimizer)
         self._search: Search | None = None
         self._loop: LoopController | None = None
         self._late_callbacks: list[LoopCallback] = []
@@ -334,6 +336,13 @@ def _lines(verbose: bool, log_file: str | Path | None) -> list[Reporter]:
     """Who tells the evaluation points, as lines."""
     told: list[Reporter] = [LineReporter(sys.stdout)] if verbose else []
     return [*told, *([LogFileReporter(Path(log_file), FileSystem())] if log_file is not None else [])]
+
+
+def _check_part(name: str, part: Any, kind: type) -> None:
+    """Now: with a search the part would be used only after all trials."""
+    if part is not None and not isinstance(part, kind):
+        hint = f": write {part.__name__}()" if isinstance(part, type) and issubclass(part, kind) else ""
+        raise ConfigError(f"{name} must be a {kind.__name__} or None, got {part!r}{hint}")
 
 
 def _given_pipeline(pipeline: BasePipeline | None) -> BasePipeline:

@@ -14,9 +14,12 @@ from tensor_optix.core.types import PolicySnapshot
 
 Score = Callable[[BaseAgent, int], float | None]
 
+LONGEST_EXPERIMENT = 24
+"""Ticks of the default tuner's longest probe. Some tuners never stop probing: no alarm waits longer for them."""
+
 
 class FallWatch:
-    """Holds an alarm until it is confirmed or has passed. While the tuner probes nothing is decided.
+    """Holds an alarm until it is confirmed or has passed. While the tuner probes nothing is decided, for a while.
 
     is_literal: the user's own threshold decides at once. is_paired: the present policy and the best one are compared
     on common seeds; where they cannot be, and where nobody asks for it, an alarm that persists counts as confirmed.
@@ -26,11 +29,14 @@ class FallWatch:
         self._is_literal = is_literal
         self._is_paired = is_paired
         self._pending = False
+        self._probed = 0  # ticks for which a pending alarm has waited for the tuner
 
-    @property
-    def waits_for_comparison(self) -> bool:
+    def waits_for_comparison(self, *, is_probing: bool) -> bool:
         """True while an alarm is to be confirmed on common seeds, at the next window boundary."""
-        return self._pending and self._is_paired
+        return self._pending and self._is_paired and not self._is_held_up(is_probing)
+
+    def _is_held_up(self, is_probing: bool) -> bool:
+        return is_probing and self._probed <= LONGEST_EXPERIMENT
 
     def restart(self) -> None:
         """Another policy is followed: there is nothing that it could have fallen from."""
@@ -42,7 +48,8 @@ class FallWatch:
         fall = judgement.evidence.get("fall")
         if fall == 0.0 and not (self._is_literal or judgement.degraded):
             self._pending = False
-        if not self._pending or is_probing or self.waits_for_comparison:
+        self._probed = self._probed + 1 if self._pending and is_probing else 0
+        if not self._pending or self._is_paired or self._is_held_up(is_probing):
             return None
         if self._is_literal or fall is None:
             decision = DegradationDecision(True, "the score lies below the threshold that was asked for")
@@ -71,11 +78,11 @@ class FallWatch:
 
     def state_dict(self) -> dict[str, Any]:
         """Whether an alarm waits."""
-        return {"pending": self._pending, "is_paired": self._is_paired}
+        return {"pending": self._pending, "is_paired": self._is_paired, "probed": self._probed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where ``state_dict`` was taken."""
-        self._pending, self._is_paired = state["pending"], state["is_paired"]
+        self._pending, self._is_paired, self._probed = state["pending"], state["is_paired"], state["probed"]
 
 
 def _scores(agent: BaseAgent, seeds: list[int], score: Score) -> list[float] | None:

@@ -58,7 +58,7 @@ class Falls:
     def at_boundary(self, evaluation: MidRunEvaluation) -> Ending | None:
         """An alarm that waits is confirmed, or not, on fresh seeds that the present policy shares with the best."""
         best, parts, course = self._keeping.best, self._parts, self._course
-        if not self.watch.waits_for_comparison or best is None or self._tuning.is_probing:
+        if best is None or not self.watch.waits_for_comparison(is_probing=self._tuning.is_probing):
             return None
         rng = parts.streams.stream("degradation")
         seeds = [int(seed) for seed in rng.integers(2**31, size=MIN_PAIRS)]

@@ -20,7 +20,8 @@ MAX_ROLLBACKS = 3
 class Recovery:
     """Restores a snapshot with half the learning rate; the random streams go on, so that it is not the same again.
 
-    A learning rate under a schedule is left to it.
+    A learning rate under a schedule is left to it. What made the snapshot may have been an experiment of the tuner's,
+    which one lucky score does not prove: the tuner's settled values stay.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Recovery:
         tenure, agent, standing = course.tenure, course.agent, course.standing
         rate = learning_rate(agent, self._tuning)
         snapshot = self._parts.registry.load_best(agent, before_window=standing.number + 1) or best
+        self._tuning.settle(agent)
         _lower(agent, rate)
         self._tracker.restart()
         now = agent.get_hyperparams().params.get("learning_rate")

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
 from tensor_optix.core.announcer import Announcer
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_optimizer import BaseOptimizer
@@ -10,6 +16,7 @@ from tensor_optix.core.score_tracker import ScoreTracker
 from tensor_optix.core.totals import Totals
 from tensor_optix.core.types import HyperparamSet, TuningEvidence
 from tensor_optix.core.window import Window
+from tensor_optix.errors import ConfigError
 
 
 class Tuning:
@@ -46,7 +53,7 @@ class Tuning:
             TuningEvidence(window.made_by.params, score, self._tracker.previous, env_steps, episodes)
         )
         before = agent.get_hyperparams()
-        after = self._tuner.suggest(before.copy(), self._tracker.history)
+        after = self._answered("suggest", self._tuner.suggest(before.copy(), self._tracker.history), before.params)
         if after.params != before.params:
             agent.set_hyperparams(after)
         self._announcer.tuned(before.params, after.params, window, is_probe=self._tuner.is_probing)
@@ -60,4 +67,21 @@ class Tuning:
 
     def settled(self, hyperparams: HyperparamSet) -> HyperparamSet:
         """``hyperparams`` without experiments."""
-        return self._tuner.settled(hyperparams.copy())
+        return self._answered("settled", self._tuner.settled(hyperparams.copy()), hyperparams.params)
+
+    def _answered(self, method: str, answer: Any, before: Mapping[str, Any]) -> HyperparamSet:
+        """What the tuner gave, over what is in force. Raises ConfigError for what no agent could learn with."""
+        name = f"{type(self._tuner).__name__}.{method}"
+        if not isinstance(answer, HyperparamSet):
+            raise ConfigError(f"{name} must return a HyperparamSet, got {type(answer).__name__}")
+        for key, value in answer.params.items():
+            if value is not before.get(key) and not _is_plain(value):
+                raise ConfigError(f"{name} must give finite numbers, True, False, text or None, got {key}={value!r}")
+        return HyperparamSet({**before, **answer.params}, answer.episode_id)
+
+
+def _is_plain(value: Any) -> bool:
+    """What a hyperparameter may be given by a tuner."""
+    if isinstance(value, int | float | np.number):
+        return math.isfinite(value)
+    return isinstance(value, str | np.bool_ | None)

@@ -86,5 +86,9 @@ class BackoffOptimizer(AnchoredTuner):
     ) -> None:
         if not 0 < perturbation_scale <= MAX_AFTER_PLATEAU:
             raise ConfigError(f"perturbation_scale must be in (0, {MAX_AFTER_PLATEAU}], got {perturbation_scale}")
+        if not (min_delta >= 0 and gradient_threshold >= 0):
+            raise ConfigError(
+                f"min_delta and gradient_threshold must be at least 0, got {min_delta} and {gradient_threshold}"
+            )
         min_effect = max(min_delta, gradient_threshold * perturbation_scale)
         super().__init__(CyclingDifferences(perturbation_scale, min_effect), param_bounds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -68,9 +68,9 @@ class NumberAxis:
 
     def holding(self, value: Any) -> NumberAxis:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ConfigError(f"a tuned hyperparameter must be a finite number, got {value!r}")
+            raise ConfigError(f"it must be a finite number, got {value!r}")
         if self.is_log and value <= 0:
-            raise ConfigError(f"a hyperparameter on a logarithmic scale must be above 0, got {value!r}")
+            raise ConfigError(f"on a logarithmic scale it must be above 0, got {value!r}")
         is_int = self.is_int or isinstance(value, int)
         if self.low <= value <= self.high and is_int == self.is_int:
             return self  # at every tick, so nothing is made for it
@@ -120,8 +120,14 @@ class Box(Mapping[str, Axis]):
         return cls({name: _axis(name, bounds.get(name), name in log_params, known.get(name)) for name in names})
 
     def holding(self, params: Mapping[str, Any]) -> Box:
-        """The axes of the hyperparameters that are there, widened to hold their values."""
-        return Box({name: axis.holding(params[name]) for name, axis in self.items() if name in params})
+        """The axes of the hyperparameters that are there, widened to hold their values. Raises ConfigError."""
+        held = dict[str, Axis]()
+        for name, axis in self.items():
+            try:
+                held |= {name: axis.holding(params[name])} if name in params else {}
+            except ConfigError as error:
+                raise ConfigError(f"the hyperparameter {name!r} cannot be tuned: {error}") from None
+        return Box(held)
 
     def moved(self, params: Mapping[str, Any], offsets: Mapping[str, float]) -> dict[str, Any]:
         """``params`` with some of them moved."""
@@ -140,9 +146,7 @@ class Box(Mapping[str, Axis]):
 def _axis(name: str, bounds: tuple[float, float] | None, is_log: bool, param: Param | None) -> Axis:
     if param is not None and bounds is None and param.kind in ("categorical", "bool"):
         return ChoiceAxis(param.choices or (False, True))
-    low, high = bounds if bounds is not None else (param.low, param.high) if param else (None, None)
-    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ConfigError(f"the bounds of {name!r} must be two numbers, the lower one first, got {(low, high)}")
+    low, high = _ends(name, bounds if bounds is not None or param is None else (param.low, param.high))
     kind = param.kind if param else ""
     on_log_scale = is_log or kind.startswith("log_")
     if on_log_scale and low <= 0:
@@ -150,3 +154,27 @@ def _axis(name: str, bounds: tuple[float, float] | None, is_log: bool, param: Pa
     return NumberAxis(
         low, high, on_log_scale, kind.endswith("int"), Interval(param.limits) if param else ANYTHING
     )
+
+
+def checked_bounds(bounds: Mapping[str, tuple[float, float]] | None) -> dict[str, tuple[float, float]]:
+    """``bounds`` where every one is two numbers, the lower one first; else ConfigError."""
+    if bounds is not None and not isinstance(bounds, Mapping):
+        raise ConfigError(f"param_bounds must be a dict, name: (low, high), got {bounds!r}")
+    return {name: _ends(name, pair) for name, pair in (bounds or {}).items()}
+
+
+def checked_names(argument: str, names: Iterable[str]) -> tuple[str, ...]:
+    """``names``, unless they are one text: its letters are no names."""
+    if isinstance(names, str):
+        raise ConfigError(f"{argument} must be a list of names, got {names!r}: write [{names!r}]")
+    return tuple(names)
+
+
+def _ends(name: str, bounds: Any) -> tuple[float, float]:
+    try:
+        low, high = bounds
+        if math.isfinite(low) and math.isfinite(high) and low < high:
+            return low, high
+    except (TypeError, ValueError):
+        pass  # told below
+    raise ConfigError(f"the bounds of {name!r} must be two numbers, the lower one first, got {bounds!r}")

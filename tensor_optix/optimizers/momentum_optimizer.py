@@ -102,5 +102,7 @@ class MomentumOptimizer(AnchoredTuner):
             raise ConfigError(f"alpha and probe_scale must be in (0, 0.5], got {alpha} and {probe_scale}")
         if not (0 <= beta1 < 1 and 0 <= beta2 < 1 and eps > 0):
             raise ConfigError(f"beta1 and beta2 must be in [0, 1) and eps above 0, got {beta1}, {beta2}, {eps}")
+        if not min_delta >= 0:
+            raise ConfigError(f"min_delta must be at least 0, got {min_delta}")
         design = AdamOnDifferences(alpha, beta1, beta2, eps, probe_scale=probe_scale, min_effect=min_delta)
         super().__init__(design, param_bounds)

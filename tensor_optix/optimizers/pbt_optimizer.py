@@ -10,6 +10,7 @@ import numpy as np
 
 from tensor_optix.core.statistics import MAD_TO_SD
 from tensor_optix.errors import ConfigError
+from tensor_optix.optimizers.coordinates import checked_bounds, checked_names
 from tensor_optix.optimizers.tuner import AnchoredTuner, Design, Move, Offsets, Standing
 
 HOLD = 2
@@ -140,13 +141,14 @@ class PBTOptimizer(AnchoredTuner):
         for name, share in (("exploit_percentile", exploit_percentile), ("top_percentile", top_percentile)):
             if not 0 < share < 1:
                 raise ConfigError(f"{name} must be between 0 and 1, got {share}")
-        if history_size < 2 or not (0 < explore_scale <= 0.5 and 0 < exploit_scale <= 0.5):
+        is_size = isinstance(history_size, int) and history_size >= 2
+        if not (is_size and 0 < explore_scale <= 0.5 and 0 < exploit_scale <= 0.5):
             raise ConfigError(
-                "history_size must be at least 2, explore_scale and exploit_scale in (0, 0.5]; got "
+                "history_size must be a whole number of at least 2, explore_scale and exploit_scale in (0, 0.5]; got "
                 f"{history_size}, {explore_scale}, {exploit_scale}"
             )
-        logs = self._DEFAULT_LOG_SCALE_PARAMS if log_scale_params is None else log_scale_params
-        bounds = dict(param_bounds or {})
+        names = self._DEFAULT_LOG_SCALE_PARAMS if log_scale_params is None else log_scale_params
+        logs, bounds = checked_names("log_scale_params", names), checked_bounds(param_bounds)
         positive = [name for name in logs if name not in bounds or bounds[name][0] > 0]
         design = VirtualPopulation(
             history_size, exploit_percentile, top_percentile, explore_scale=explore_scale, exploit_scale=exploit_scale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from tensor_optix.errors import ConfigError
@@ -41,7 +42,7 @@ class SPSAOptimizer(AnchoredTuner):
                 "perturbation_scale must be at most 0.5 (half the range) and at least min_perturbation, which must "
                 f"be above 0; got {perturbation_scale} and {min_perturbation}"
             )
-        if learning_rate <= 0 or gradient_clip <= 0:
+        if not (0 < learning_rate < math.inf and gradient_clip > 0):
             raise ConfigError(f"learning_rate and gradient_clip must be above 0, got {learning_rate}, {gradient_clip}")
         design = (
             TextbookSPSA(

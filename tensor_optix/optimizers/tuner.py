@@ -12,7 +12,8 @@ import numpy as np
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.hyperparams import Space
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, TuningEvidence
-from tensor_optix.optimizers.coordinates import Box
+from tensor_optix.errors import ConfigError, nearest
+from tensor_optix.optimizers.coordinates import Box, checked_bounds, checked_names
 
 REMEMBERED_SCORES = 200
 
@@ -83,8 +84,8 @@ class AnchoredTuner(BaseOptimizer):
         self, design: Design, param_bounds: Mapping[str, tuple[float, float]] | None, log_params: Sequence[str] = ()
     ) -> None:
         self._design = design
-        self._bounds = dict(param_bounds or {})
-        self._log_params = tuple(log_params)
+        self._bounds = checked_bounds(param_bounds)
+        self._log_params = checked_names("log_params", log_params)
         self._declared = Box.declared(self._bounds, self._log_params, None)
         self._rng = np.random.default_rng(0)
         self._scores: list[float] = []
@@ -99,14 +100,21 @@ class AnchoredTuner(BaseOptimizer):
         self._rng = rng
 
     def observe(self, evidence: TuningEvidence) -> None:
+        if self._scores and evidence.previous_score != self._scores[-1]:
+            self._design.interrupted()  # a rollback, a cool-down or another agent lies in between
         self._scores = [*self._scores, float(evidence.score)][-REMEMBERED_SCORES:]
 
     def suggest(
         self, current_hyperparams: HyperparamSet, metrics_history: list[EvalMetrics]
     ) -> HyperparamSet:
-        """The anchor with the design's next experiment around it."""
-        box = self._declared.holding(current_hyperparams.params)
-        self._follow({name: current_hyperparams.params[name] for name in box})
+        """The anchor with the design's next experiment around it. Raises ConfigError for a name that is not there."""
+        current = _plain(current_hyperparams.params)
+        for name in self._bounds:
+            if name not in current:
+                hint = nearest(name, current) or f" The agent has: {', '.join(current)}."
+                raise ConfigError(f"param_bounds names {name!r}, which is no hyperparameter of the agent.{hint}")
+        box = self._declared.holding(current)
+        self._follow({name: current[name] for name in box})
         box = box.holding(self._anchor)
         if not box or not self._scores:
             return current_hyperparams
@@ -149,3 +157,8 @@ class AnchoredTuner(BaseOptimizer):
         self._anchor, self._in_force = dict(current), dict(current)
         if not self._start:
             self._start = dict(current)
+
+
+def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
+    """NumPy's numbers as Python's."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensor_optix import LoopCallback, NonFiniteError, RLOptimizer, StopReason
+from tensor_optix import (
+    BackoffOptimizer,
+    LoopCallback,
+    MomentumOptimizer,
+    NonFiniteError,
+    RLOptimizer,
+    StopReason,
+)
 from tensor_optix.core.fall_watch import FallWatch
 from tensor_optix.storage import FileSystem, RunDirectory
 from tests.core.scripted import FirstReward, ScheduledAgent, ScriptedAgent, ScriptedPipeline, window_of
@@ -65,8 +72,9 @@ def run(tmp_path: Path):
     def make(world: World, *, agent: ScriptedAgent | None = None, **keywords: Any) -> tuple[RLOptimizer, Told]:
         told = Told()
         settings = {"max_episodes": 40, "evaluation_episodes": 0, "rollback_on_degradation": True, **keywords}
+        settings["callbacks"] = [told, *settings.get("callbacks", ())]
         opt = RLOptimizer(agent or ScriptedAgent(), world, FirstReward(), checkpoint_dir=tmp_path, seed=1,
-                          callbacks=[told], **settings)  # fmt: skip
+                          **settings)  # fmt: skip
         opt.run()
         return opt, told
 
@@ -95,6 +103,27 @@ def test_a_learning_rate_under_a_schedule_is_left_to_it(run):
     back = [event for event in events(opt) if event["kind"] == "rolled back"]
     assert back[0]["evidence"]["learning_rate"] == 0.1
     assert agent.params["learning_rate"] == 0.1
+
+
+class Probed(ScriptedAgent):
+    def __init__(self) -> None:
+        super().__init__()
+        self.params = {"learning_rate": 0.1, "width": 0.5}
+
+
+@pytest.mark.parametrize("make", [BackoffOptimizer, MomentumOptimizer])
+def test_an_experiment_that_made_the_best_policy_is_not_brought_back(run, make):
+    agent, seen = Probed(), []
+
+    class Looks(Told):
+        def on_rollback(self, snapshot):
+            seen.append((snapshot.hyperparams.params["width"], agent.params["width"]))
+
+    tuner = make(param_bounds={"width": (0.0, 1.0)})
+    run(World(falls_at(30)), agent=agent, max_episodes=70, optimizer=tuner, callbacks=[Looks()])
+    assert len(seen) >= 1  # although these tuners hardly ever stop probing
+    assert any(made_by != 0.5 for made_by, _ in seen)
+    assert all(restored == 0.5 for _, restored in seen)
 
 
 def test_the_comparison_is_paired_and_its_steps_are_steps_of_the_run(run):

@@ -19,6 +19,7 @@ from tensor_optix import (
     SPSAOptimizer,
     StopReason,
 )
+from tensor_optix.errors import ConfigError
 from tensor_optix.storage import FileSystem, RunDirectory
 from tests.core.scripted import FirstReward, ScriptedAgent, ScriptedPipeline
 
@@ -76,6 +77,37 @@ def test_no_experiment_is_left_in_the_agent_at_the_end(tmp_path):
     opt.run()
     assert opt.best_snapshot.hyperparams.params["learning_rate"] == 0.9  # what had made it
     assert agent.params["learning_rate"] == 0.1
+
+
+class Answers(BaseOptimizer):
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def suggest(self, current_hyperparams, metrics_history):
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, {"rate": 0.2}, *(HyperparamSet({"learning_rate": v}) for v in (float("nan"), np.zeros(2), object()))],
+)
+def test_what_no_agent_could_learn_with_is_refused_with_the_tuners_name(answer, tmp_path):
+    opt, agent = made(tmp_path, [1, 2, 3], Answers(answer), max_episodes=3)
+    with pytest.raises(ConfigError, match=r"Answers\.suggest must"):
+        opt.run()
+    assert agent.params == {"learning_rate": 0.1}
+
+
+def test_what_a_tuner_says_nothing_about_stays(tmp_path):
+    opt, agent = made(tmp_path, [1, 2, 3], Answers(HyperparamSet({"other": 1})), max_episodes=3)
+    opt.run()
+    assert agent.params["learning_rate"] == 0.1
+
+
+@pytest.mark.parametrize("keywords", [{"optimizer": "spsa"}, {"optimizer": SPSAOptimizer}, {"evaluator": 3}])
+def test_a_part_of_another_kind_is_refused_at_once_even_where_a_search_comes_first(keywords):
+    with pytest.raises(ConfigError, match="must be a Base"):
+        RLOptimizer(agent_factory=Declared, pipeline_factory=lambda: ScriptedPipeline([1]), **keywords)
 
 
 def test_in_a_cool_down_experiments_are_taken_back_and_nobody_is_asked(tmp_path):

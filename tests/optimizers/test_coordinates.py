@@ -65,7 +65,7 @@ def test_a_logarithmic_scale_through_zero_is_refused():
 
 
 def test_text_in_place_of_a_tuned_number_is_refused():
-    with pytest.raises(ConfigError, match="finite number"):
+    with pytest.raises(ConfigError, match="'x' cannot be tuned: it must be a finite number"):
         Box.declared({"x": (0.0, 1.0)}, (), None).holding({"x": "fast"})
 
 

@@ -9,7 +9,8 @@ from tests.optimizers.toys import SPACE
 
 
 def tick(tuner, params, score):
-    tuner.observe(TuningEvidence(params, score, 0.0, 1, 1))
+    previous = tuner.state_dict()["scores"][-1:]
+    tuner.observe(TuningEvidence(params, score, float(previous[0]) if len(previous) else 0.0, 1, 1))
     return dict(tuner.suggest(HyperparamSet(dict(params)), []).params)
 
 

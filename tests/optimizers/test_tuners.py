@@ -79,6 +79,10 @@ def test_scale_and_shift_of_the_score_change_no_decision(make):
         assert scaled.made_by == plain.made_by
 
 
+def score_at(tick):
+    return float(np.sin(tick) + 0.01 * tick)
+
+
 @every_tuner
 def test_saved_and_loaded_it_goes_on_alike(make):
     def tuner():
@@ -91,7 +95,7 @@ def test_saved_and_loaded_it_goes_on_alike(make):
         subject.seed(rng)
         seen = []
         for tick in ticks:
-            subject.observe(TuningEvidence(current.params, float(np.sin(tick) + 0.01 * tick), 0.0, 1, 1))
+            subject.observe(TuningEvidence(current.params, score_at(tick), score_at(tick - 1), 1, 1))
             current.params = dict(subject.suggest(HyperparamSet(dict(current.params)), []).params)
             seen.append(dict(current.params))
         return seen
@@ -141,6 +145,39 @@ def test_whoever_else_changes_a_hyperparameter_is_right(make):
 
 
 @every_tuner
+def test_scores_from_before_a_break_prove_nothing(make):
+    """A rollback or a cool-down between two ticks is no effect of what was tried: the jump moves nothing."""
+    for n_ticks in range(3, 40):
+        tuner = make()
+        tuner.expect(SPACE)
+        tuner.seed(np.random.default_rng(0))
+        start = params_at(GOOD)
+        current = dict(start)
+        for score, previous in [(1.0, 1.0)] * n_ticks + [(100.0, 50.0)] + [(100.0, 100.0)] * 30:
+            tuner.observe(TuningEvidence(current, score, previous, 1, 1))
+            current = dict(tuner.suggest(HyperparamSet(dict(current)), []).params)
+            assert tuner.settled(HyperparamSet(current)).params == start
+
+
+@every_tuner
+def test_a_name_that_the_agent_does_not_have_is_told_with_the_nearest_one(make):
+    kind = type(make())
+    tuner = kind(param_bounds={"widht": (0.0, 1.0)})
+    with pytest.raises(ConfigError, match=r"'widht'.*Did you mean 'width'"):
+        tuner.suggest(HyperparamSet(params_at(GOOD)), [])
+
+
+@every_tuner
+def test_numpys_numbers_are_tuned_as_pythons(make):
+    tuner = type(make())(param_bounds={"n": (1, 9), "width": (0.0, 1.0)})
+    current = {"n": np.int64(4), "width": np.float32(0.5)}
+    for tick in range(1, 40):
+        tuner.observe(TuningEvidence(current, score_at(tick), score_at(tick - 1), 1, 1))
+        current = dict(tuner.suggest(HyperparamSet(dict(current)), []).params)
+    assert {type(value) for value in tuner.state_dict()["anchor"].values()} == {int, float}
+
+
+@every_tuner
 def test_without_anything_to_tune_it_leaves_everything_alone(make):
     tuner = make()
     tuner.expect(None)
@@ -161,7 +198,15 @@ def test_without_anything_to_tune_it_leaves_everything_alone(make):
         lambda: MomentumOptimizer(alpha=0.0),
         lambda: PBTOptimizer(exploit_percentile=0.0),
         lambda: PBTOptimizer(history_size=1),
-        lambda: SPSAOptimizer(param_bounds={"x": (1.0, 0.0)}),
+        lambda: PBTOptimizer(history_size=2.5),
+        lambda: PBTOptimizer(log_scale_params="rate"),
+        lambda: SPSAOptimizer(learning_rate=float("nan")),
+        lambda: SPSAOptimizer(log_params="rate"),
+        lambda: BackoffOptimizer(min_delta=-1.0),
+        lambda: MomentumOptimizer(min_delta=float("nan")),
+        *(lambda kind=kind, bounds=bounds: kind(param_bounds=bounds)
+          for kind in (SPSAOptimizer, BackoffOptimizer, MomentumOptimizer, PBTOptimizer)
+          for bounds in ({"x": (1.0, 0.0)}, {"x": 0.1}, {"x": (0.1,)}, {"x": ("a", "b")}, [("x", (0.0, 1.0))])),
     ],
 )
 def test_impossible_settings_are_refused(make):
