@@ -50,9 +50,11 @@ class TorchSACAgent(SACAgent):
         compile: bool = False,
     ) -> None:
         self.device = chosen_device(device)
-        self.log_alpha = ScalarParameter(initial_log_alpha(hyperparams)).to(next(actor.parameters()).dtype)
-        trained = {"actor": actor, "critic1": critic1, "critic2": critic2, "log_alpha": self.log_alpha}
-        move_networks(trained, self.device)
+        given = {"actor": actor, "critic1": critic1, "critic2": critic2}
+        move_networks(given, self.device)
+        dtype = next(actor.parameters()).dtype
+        self.log_alpha = ScalarParameter(initial_log_alpha(hyperparams)).to(self.device, dtype)
+        trained = {**given, "log_alpha": self.log_alpha}
         self.actor = self._actor = actor
         self.critic1 = self._c1 = critic1
         self.critic2 = self._c2 = critic2

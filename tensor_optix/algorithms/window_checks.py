@@ -57,7 +57,7 @@ def unit_actions(actions: Any, n_rows: int, action_dim: int) -> np.ndarray:
         row, column = (int(i) for i in np.argwhere(outside)[0])
         raise ConfigError(
             f"actions of this agent lie within [-1, 1], got {given[row, column]} at actions[{row}, {column}]: record "
-            "what act returned, before it is scaled to the environment's bounds"
+            "what act returned, before it is scaled to the environment's bounds, and clip what you add to it"
         )
     return given
 

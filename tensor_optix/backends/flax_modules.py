@@ -80,11 +80,14 @@ def move_networks(networks: Mapping[str, nnx.Module], device: str) -> None:
 class Modules:
     """The user's modules: their variables stay where they are, and are read and written here.
 
-    Raises ConfigError for a recurrent network and for weights that are not float32.
+    Raises ConfigError for what is no module, for a recurrent network and for weights that are not float32.
     """
 
     def __init__(self, networks: Mapping[str, nnx.Module]) -> None:
         self.networks = dict(networks)
+        for name, module in self.networks.items():
+            if not isinstance(module, nnx.Module):
+                raise ConfigError(f"{name} must be a flax.nnx.Module, got {type(module).__name__}")
         for name, module in self.networks.items():
             _refuse_recurrent(name, module)
         structure = Structure.of(self.networks)

@@ -14,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 from tensor_optix.backends.base import Step, Update
 from tensor_optix.backends.flax_modules import Modules, Structure, Values
 from tensor_optix.backends.flax_ops import OPS
+from tensor_optix.errors import ConfigError
 
 MAX_SKIPPED_IN_A_ROW = 5
 """So many updates in a row whose loss or gradient is not finite are no accident."""
@@ -33,7 +34,12 @@ class Optimized:
 
     @classmethod
     def of(cls, transformation: Any, modules: Modules, networks: tuple[str, ...]) -> Optimized:
-        """``transformation`` over all parameters of ``networks``."""
+        """``transformation`` over all parameters of ``networks``. Raises ConfigError for what is none."""
+        if not isinstance(transformation, optax.GradientTransformation):
+            raise ConfigError(
+                f"the optimizer of {', '.join(networks)} must be an optax transformation such as optax.adam(3e-4), "
+                f"got {type(transformation).__name__}"
+            )
         indices = {name: _nested(keys) for name, keys in modules.trained(networks).items()}
         return cls(optax.with_extra_args_support(transformation), frozenset(networks), indices)
 

@@ -35,6 +35,7 @@ from tensor_optix.backends.torch_modules import (
     refuse_recurrent,
     require_device,
 )
+from tensor_optix.backends.torch_steps import require_optimizer
 from tensor_optix.backends.torch_updates import Metrics, Roles, Updates
 from tensor_optix.errors import ArchitectureMismatch, ConfigError
 
@@ -110,8 +111,8 @@ class TorchLearner(Learner):
     networks: modules by name, on ``device`` already (a trunk may be shared between them); all in float32 or all in
     float64. A target network is a copy with ``requires_grad_(False)``. compile: updates on flat buffers become one
     compiled program each (see ``torch_compile.py``).
-    Raises ConfigError for a recurrent network, for parameters on another device or of other types, and where a
-    network has parameters to train of which no optimizer holds any.
+    Raises ConfigError for what is no optimizer, for a recurrent network, for parameters on another device or of other
+    types, and where a network has parameters to train of which no optimizer holds any.
     """
 
     def __init__(
@@ -129,6 +130,8 @@ class TorchLearner(Learner):
         self._hosts: dict[str, HostStack] = {}
         self._skipped_in_a_row = 0
         self._roles: Roles | None = None
+        for name, optimizer in self.optimizers.items():
+            require_optimizer(name, optimizer)
         require_device(self.networks, self.device)
         self._dtype = common_dtype(self.networks)
         self._require_trained()

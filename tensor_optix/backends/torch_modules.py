@@ -29,14 +29,26 @@ class ScalarParameter(nn.Module):
 
 
 def chosen_device(name: str) -> torch.device:
-    """The device called ``name``; "auto" is CUDA where there is one, else the CPU."""
+    """The device called ``name``; "auto" is CUDA where there is one, else the CPU.
+
+    Raises ConfigError for one that is not here.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device must be 'auto' or one that PyTorch knows ('cpu', 'cuda'), got {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device is {name!r}, but PyTorch finds no CUDA device here: give device='auto' or 'cpu'")
+    return device
 
 
 def move_networks(networks: Mapping[str, nn.Module], device: torch.device) -> None:
-    """Put all of them on ``device``. Raises ConfigError where a parameter has no data to move."""
+    """Put all of them on ``device``. Raises ConfigError for what is no module, or has no data to move."""
+    for name, module in networks.items():
+        if not isinstance(module, nn.Module):
+            raise ConfigError(f"{name} must be a torch.nn.Module, got {module!r}")
     if any(tensor.is_meta for module in networks.values() for tensor in named_tensors(module).values()):
         raise ConfigError(
             f"networks with parameters on meta cannot be moved to {device} ({_parameters_by(networks, 'device')}): "

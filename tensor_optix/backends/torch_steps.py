@@ -11,6 +11,8 @@ import torch
 import torch.optim.optimizer as torch_optimizer
 from torch import Tensor, nn
 
+from tensor_optix.errors import ConfigError
+
 ALIGNMENT = 16
 """Floats of 64 bytes, where PyTorch lets a tensor begin. Sums of matrix products depend on where their operands lie:
 parameters that lay elsewhere in a buffer would compute other last bits than before they were bound, or after a resume.
@@ -171,8 +173,17 @@ class FlatSegment:
             parameter.grad = None
 
 
+def require_optimizer(name: str, optimizer: Any) -> None:
+    """Raise ConfigError unless ``optimizer`` is one, made already, that steps without a closure."""
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ConfigError(f"{name} must be a torch.optim.Optimizer over the networks' parameters, got {optimizer!r}")
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ConfigError(f"{name} is LBFGS, which asks for the loss again and again: give one that steps once")
+
+
 def optimizer_like(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     """A fresh optimizer of the same class and settings over other parameters (without hooks and moments)."""
+    require_optimizer("alpha_optimizer", optimizer)
     settings = {**optimizer.defaults, **optimizer.param_groups[0]}
     signature = inspect.signature(type(optimizer)).parameters
     takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature.values())

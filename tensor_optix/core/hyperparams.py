@@ -159,6 +159,8 @@ class Space(Mapping[str, Param]):
 
         Raises ConfigError for an unknown name (with the nearest one), a wrong type or a value outside hard limits.
         """
+        if not isinstance(params, Mapping):
+            raise ConfigError(f"hyperparameters of {owner} are values by name, {{}} for all defaults, got {params!r}")
         for name in params:
             if name not in self:
                 hint = nearest(name, self) or f" It knows: {', '.join(self)}."

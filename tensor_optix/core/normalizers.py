@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tensor_optix.core.hyperparams import Param
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import ConfigError, NonFiniteError
 
@@ -14,17 +15,21 @@ CONSTANT = 1e-8
 """A deviation below this share of the mean is rounding: the column is constant, and is not blown up."""
 
 
+_GAMMA, _EPSILON = Param("float", limits="[0, 1]"), Param("float", limits="[0, inf)")
+
+
 class RunningMeanStd:
     """Mean and variance [*shape] of all rows seen so far, batch by batch, whatever the split into batches.
 
     epsilon: what ``count`` says before the first batch (mean 0 and variance 1 until then); no row of data counts less.
+    Raises ConfigError for an epsilon below 0.
     """
 
     def __init__(self, shape: int | tuple[int, ...] = (), epsilon: float = 1e-4) -> None:
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
         self.mean = np.zeros(self.shape)
         self.var = np.ones(self.shape)
-        self.count = float(epsilon)
+        self.count = float(_EPSILON.checked("epsilon", epsilon))
         self._is_empty = True
 
     @property
@@ -54,8 +59,8 @@ class RunningMeanStd:
         self.count, self._is_empty = float(total), False
 
     def normalize(self, x: ArrayLike, clip: float = 10.0) -> np.ndarray:
-        """``(x - mean) / std`` within [-clip, clip], in float32."""
-        normalized = (np.asarray(x, dtype=np.float64) - self.mean) / self.std
+        """``(x - mean) / std`` within [-clip, clip], in float32. Raises ConfigError for another shape."""
+        normalized = (self._fitting(x) - self.mean) / self.std
         narrow: np.ndarray = np.clip(normalized, -clip, clip).astype(np.float32)
         return narrow
 
@@ -73,20 +78,27 @@ class RunningMeanStd:
         self.mean, self.var = mean, var
         self.count, self._is_empty = float(state["count"]), bool(state["is_empty"])
 
-    def _rows(self, x: ArrayLike) -> np.ndarray:
+    def _fitting(self, x: ArrayLike) -> np.ndarray:
         given = np.asarray(x, dtype=np.float64)
         if given.shape[given.ndim - len(self.shape) :] != self.shape or given.ndim < len(self.shape):
             raise ConfigError(f"expected rows of shape {self.shape}, got an array of shape {given.shape}")
+        return given
+
+    def _rows(self, x: ArrayLike) -> np.ndarray:
+        given = self._fitting(x)
         if not np.isfinite(given).all():
             raise NonFiniteError("statistics take finite numbers only, got NaN or infinity")
         return given.reshape(-1, *self.shape)
 
 
 class ObsNormalizer:
-    """Observations [*obs_shape] with mean 0 and deviation 1, within [-clip, clip]. Only ``update`` changes it."""
+    """Observations [*obs_shape] with mean 0 and deviation 1, within [-clip, clip]. Only ``update`` changes it.
+
+    Raises ConfigError for a clip that is not above 0.
+    """
 
     def __init__(self, obs_shape: int | tuple[int, ...], clip: float = 10.0) -> None:
-        self.clip = clip
+        self.clip = _checked_clip(clip)
         self._statistics = RunningMeanStd(obs_shape)
 
     @property
@@ -123,12 +135,13 @@ class RewardNormalizer:
 
     No mean is subtracted: that would change which policy is best. Every environment has its own R.
     ``gamma`` may be set at any time.
+    Raises ConfigError for a gamma outside [0, 1], a clip that is not above 0 or an epsilon below 0.
     """
 
     def __init__(self, gamma: float = 0.99, clip: float = 10.0, epsilon: float = 1e-8) -> None:
-        self.gamma = gamma
-        self.clip = clip
-        self.epsilon = epsilon
+        self.gamma = _GAMMA.checked("gamma", gamma)
+        self.clip = _checked_clip(clip)
+        self.epsilon = _EPSILON.checked("epsilon", epsilon)
         self._statistics = RunningMeanStd()
         self._returns: dict[int, float] = {}
 
@@ -181,6 +194,12 @@ class RewardNormalizer:
         """Continue where ``state_dict`` was taken."""
         self._statistics.load_state_dict(state["statistics"])
         self._returns = {int(env): float(r) for env, r in zip(state["envs"], state["returns"], strict=True)}
+
+
+def _checked_clip(clip: float) -> float:
+    if not clip > 0:  # NaN is not either; infinity clips nothing
+        raise ConfigError(f"clip must be above 0, got {clip!r}")
+    return float(clip)
 
 
 def _running_returns(rewards: np.ndarray, done: list[bool], gamma: float, carried: float) -> tuple[list[float], float]:

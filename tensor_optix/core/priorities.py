@@ -66,13 +66,19 @@ class Priorities:
             self._set(rows, np.full(len(rows), self._largest, dtype=np.float32))
 
     def update(self, rows: np.ndarray, td_error: np.ndarray) -> None:
-        """Priorities |δ| + eps for ``rows``, [M] each. Raises NonFiniteError and changes nothing."""
+        """Priorities |δ| + eps for ``rows``, [M] each. Raises NonFiniteError or ConfigError and changes nothing."""
         error = np.abs(np.asarray(td_error, dtype=np.float64))
         if not np.isfinite(error).all():
             raise NonFiniteError("td_error must be finite, got NaN or infinity: lower the learning rate")
         priority = np.minimum(error + self._eps, np.finfo(np.float32).max).astype(np.float32)
+        where = np.asarray(rows)
+        if where.shape != priority.shape or (where.size and not 0 <= where.min() <= where.max() < self._n_rows):
+            raise ConfigError(
+                f"td_error must be one number for each drawn row, and rows lie in 0 to {self._n_rows - 1}: got "
+                f"{priority.shape} numbers for {where.shape} rows"
+            )
         if priority.size:
-            self._set(np.asarray(rows), priority)
+            self._set(where, priority)
             self._largest = max(self._largest, float(priority.max()))
 
     def draw(self, n_batches: int, batch_size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

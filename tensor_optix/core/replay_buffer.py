@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.core.hyperparams import Param
 from tensor_optix.core.priorities import Priorities, importance_weights
 from tensor_optix.core.replay_rows import Rows, rows_of
 from tensor_optix.core.transition_ring import TransitionRing
@@ -13,6 +14,8 @@ from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import ConfigError
 
 Batch = dict[str, np.ndarray]
+
+_SHARE, _COUNT = Param("float", limits="[0, 1]"), Param("int", limits="[1, inf)")
 
 
 class ReplayBuffer:
@@ -123,6 +126,7 @@ class PrioritizedReplayBuffer:
     come yet is drawn with those that have, which bootstraps sooner and is right.
 
     rng: where draws come from; without it every buffer draws differently.
+    Raises ConfigError for a beta or gamma outside [0, 1], an n_step below 1, an alpha below 0 and a capacity below 1.
     """
 
     def __init__(
@@ -138,7 +142,7 @@ class PrioritizedReplayBuffer:
     ) -> None:
         self._buffer = ReplayBuffer(capacity, alpha=alpha, eps=eps)
         self._rng = rng if rng is not None else np.random.default_rng()
-        self.beta, self.n_step, self.gamma = beta, n_step, gamma
+        self.set_params(beta=beta, n_step=n_step, gamma=gamma)
 
     def __len__(self) -> int:
         return len(self._buffer)
@@ -158,9 +162,12 @@ class PrioritizedReplayBuffer:
         """Change what is given, from the next sample on; what is stored stays."""
         if alpha is not None:
             self._buffer.alpha = alpha
-        self.beta = self.beta if beta is None else beta
-        self.n_step = self.n_step if n_step is None else n_step
-        self.gamma = self.gamma if gamma is None else gamma
+        if beta is not None:
+            self.beta: float = _SHARE.checked("beta", beta)
+        if n_step is not None:
+            self.n_step: int = _COUNT.checked("n_step", n_step)
+        if gamma is not None:
+            self.gamma: float = _SHARE.checked("gamma", gamma)
 
     def push(self, obs: Any, action: Any, reward: float, next_obs: Any, done: bool) -> None:
         """Store one transition; ``done`` cuts the bootstrap: it is True for terminal states.

@@ -109,7 +109,10 @@ def make_minibatches(
     """All rows of ``data`` once, ``minibatch_size`` at a time; the last minibatch may be smaller.
 
     rng: the source of the shuffle; without it the order differs from call to call.
+    Raises ConfigError for a minibatch_size below 1.
     """
+    if minibatch_size < 1:
+        raise ConfigError(f"minibatch_size must be at least 1, got {minibatch_size}")
     n_rows = len(next(iter(data.values()))) if data else 0
     order = np.arange(n_rows)
     if shuffle:

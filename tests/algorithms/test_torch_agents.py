@@ -480,3 +480,32 @@ def test_auto_is_cuda_where_there_is_one():
     agent = TorchPPOAgent(actor, critic, adam(actor, critic), {})
     assert next(actor.parameters()).is_cuda
     assert agent.learn(window(agent))["n_updates"] > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"actor": None}, "actor must be a torch.nn.Module, got None"),
+        ({"optimizer": None}, "optimizer must be a torch.optim.Optimizer over the networks' parameters, got None"),
+        ({"optimizer": torch.optim.Adam}, "optimizer must be a torch.optim.Optimizer .* got <class"),
+        ({"optimizer": torch.optim.LBFGS([nn.Parameter(torch.zeros(1))])}, "optimizer is LBFGS"),
+        ({"hyperparams": None}, "hyperparameters of TorchPPOAgent are values by name"),
+        ({"device": "gpu"}, "device must be 'auto' or one that PyTorch knows"),
+    ],
+)
+def test_parts_that_are_none_are_refused_by_name(change, message):
+    actor, critic = mlp(4, 3), mlp(4, 1)
+    parts = {"actor": actor, "critic": critic, "optimizer": adam(actor, critic), "hyperparams": {}, "device": "cpu"}
+    with pytest.raises(ConfigError, match=message):
+        TorchPPOAgent(**{**parts, **change})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
+def test_a_missing_accelerator_is_told():
+    with pytest.raises(ConfigError, match="PyTorch finds no CUDA device here: give device='auto' or 'cpu'"):
+        ppo_on("cuda")
+
+
+def ppo_on(device):
+    actor, critic = mlp(4, 3), mlp(4, 1)
+    return TorchPPOAgent(actor, critic, adam(actor, critic), {}, device=device)

@@ -635,6 +635,14 @@ def test_released_it_still_works():
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 
+def test_what_is_no_module_or_no_transformation_is_refused_by_name():
+    layer = nnx.Linear(2, 1, rngs=nnx.Rngs(0))
+    with pytest.raises(ConfigError, match=r"q must be a flax.nnx.Module, got function"):
+        FlaxLearner({"q": lambda x: x}, {"optimizer": optax.sgd(0.1)})
+    with pytest.raises(ConfigError, match=r"optimizer of q must be an optax transformation .* got Optimizer"):
+        FlaxLearner({"q": layer}, {"optimizer": nnx.Optimizer(layer, optax.sgd(0.1), wrt=nnx.Param)})
+
+
 def test_a_recurrent_network_is_refused():
     with pytest.raises(ConfigError, match=r"recurrent layer \(LSTMCell\)"):
         FlaxLearner({"actor": nnx.LSTMCell(4, 2, rngs=nnx.Rngs(0))}, {"optimizer": optax.adam(1e-3)})

@@ -20,6 +20,11 @@ def test_an_unknown_name_is_refused_with_the_nearest_one():
         SPACE.checked({"zzz": 1})
 
 
+def test_what_holds_no_values_by_name_is_refused():
+    with pytest.raises(ConfigError, match=r"hyperparameters of PPO are values by name, .* got None"):
+        SPACE.checked(None, owner="PPO")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

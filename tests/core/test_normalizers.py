@@ -84,6 +84,25 @@ def test_numbers_that_are_not_finite_are_refused_and_change_nothing(bad):
 def test_rows_of_another_shape_are_refused_by_shape():
     with pytest.raises(ConfigError, match=r"rows of shape \(3,\), got an array of shape \(5, 2\)"):
         ObsNormalizer(3).update(np.zeros((5, 2)))
+    for odd in (np.zeros((5, 2)), np.zeros((5, 1)), np.zeros(())):  # NumPy would repeat two of them without a word
+        with pytest.raises(ConfigError, match=r"rows of shape \(3,\)"):
+            ObsNormalizer(3).normalize(odd)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RewardNormalizer(gamma=-0.5), r"gamma must lie in \[0, 1\], got -0.5"),
+        (lambda: RewardNormalizer(gamma=np.nan), "gamma must lie in"),
+        (lambda: RewardNormalizer(epsilon=-1.0), "epsilon must lie in"),
+        (lambda: RewardNormalizer(clip=-10.0), "clip must be above 0, got -10.0"),
+        (lambda: ObsNormalizer(3, clip=np.nan), "clip must be above 0"),
+        (lambda: RunningMeanStd(epsilon=-1.0), "epsilon must lie in"),
+    ],
+)
+def test_settings_that_would_scale_to_nonsense_are_refused(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
 
 
 # -- rewards -------------------------------------------------------------------------------------------------------

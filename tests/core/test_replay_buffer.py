@@ -187,3 +187,24 @@ def test_a_pushed_replay_that_was_saved_and_loaded_draws_identically():
     theirs.load_state_dict(join_state(*split_state(ours.state_dict())))
     for mine, other in zip(ours.sample(16), theirs.sample(16), strict=True):
         np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("params", [{"beta": 7.0}, {"n_step": 0}, {"n_step": 1.5}, {"gamma": 2.0}, {"gamma": np.nan}])
+def test_settings_that_no_target_can_be_made_with_are_refused_before_they_count(params):
+    (name,) = params
+    with pytest.raises(ConfigError, match=f"{name} must"):
+        PrioritizedReplayBuffer(4, **params)
+    buffer = PrioritizedReplayBuffer(4)
+    with pytest.raises(ConfigError, match=f"{name} must"):
+        buffer.set_params(**params)
+    assert (buffer.beta, buffer.n_step, buffer.gamma) == (0.4, 1, 0.99)
+
+
+@pytest.mark.parametrize(("index", "errors"), [([2], [1.0]), ([-1], [1.0]), ([9], [1.0]), ([0], [1.0, 2.0])])
+def test_priorities_of_rows_that_were_not_drawn_are_refused(index, errors):
+    """A place that is still empty would be drawn from then on."""
+    buffer = PrioritizedReplayBuffer(4, alpha=1.0)
+    buffer.push([0.0], 0, 1.0, [1.0], False)
+    with pytest.raises(ConfigError, match="one number for each drawn row, and rows lie in 0 to 0"):
+        buffer.update_priorities(np.array(index), np.array(errors))
+    assert set(buffer.sample(32)[6]) == {0}

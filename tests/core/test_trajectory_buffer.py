@@ -106,3 +106,9 @@ def test_a_successor_that_is_no_number_does_not_reach_past_a_termination():
         [1.0, 1.0], [0.5, 0.5], [False, True], terminated=[False, True], next_values=[0.5, float("nan")]
     )
     assert np.isfinite(advantages).all()
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_minibatches_of_no_rows_are_refused(size):
+    with pytest.raises(ConfigError, match=f"minibatch_size must be at least 1, got {size}"):
+        list(make_minibatches({"a": np.arange(4)}, size))
