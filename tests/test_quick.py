@@ -47,6 +47,19 @@ def test_what_cannot_be_made_is_refused_in_words(env_id, options, message):
 
 
 @pytest.mark.parametrize(
+    ("make_env", "options", "message"),
+    [
+        (lambda: "CartPole-v1", {}, r"env must be .* got an id: give gymnasium.make\('CartPole-v1'\)"),
+        (lambda: gym.make_vec("CartPole-v1", num_envs=2), {}, r"got CartPoleVectorEnv, .* VectorBatchPipeline\(env\)"),
+        (lambda: gym.make("CartPole-v1"), {"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+    ],
+)
+def test_what_is_no_environment_and_no_seed_is_refused_in_words(make_env, options, message):
+    with pytest.raises(ConfigError, match=message):
+        make_agent(make_env(), **options)
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"learnig_rate": "3e-4"}, "unknown setting 'learnig_rate'. Did you mean 'learning_rate'?"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.core.hyperparams import LinearSchedule
 from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
 from tensor_optix.errors import ConfigError
 
@@ -128,6 +129,12 @@ class AgentDesign:
     obs_normalizer: ObsNormalizer | None = None
     reward_normalizer: RewardNormalizer | None = None
     compile: bool = False
+
+    @property
+    def learning_rate(self) -> float:
+        """With which the optimizers are made: of a schedule, where it starts."""
+        rate = self.hyperparams["learning_rate"]
+        return float(rate.start if isinstance(rate, LinearSchedule) else rate)
 
     @property
     def normalizers(self) -> dict[str, Any]:

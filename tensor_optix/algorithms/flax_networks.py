@@ -106,7 +106,7 @@ def _dense(dense: Dense, weights: np.ndarray) -> Iterator[Any]:
 
 
 def _adam(design: AgentDesign, **keywords: Any) -> optax.GradientTransformation:
-    return optax.flatten(optax.adam(design.hyperparams["learning_rate"], **keywords))
+    return optax.flatten(optax.adam(design.learning_rate, **keywords))
 
 
 def _ppo(design: AgentDesign) -> NetworkAgent:

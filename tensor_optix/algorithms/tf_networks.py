@@ -99,7 +99,7 @@ def _set_weights(layers: list[Any], weights: list[np.ndarray]) -> None:
 
 
 def _adam(design: AgentDesign, **keywords: Any) -> keras.optimizers.Optimizer:
-    return keras.optimizers.Adam(design.hyperparams["learning_rate"], **keywords)
+    return keras.optimizers.Adam(design.learning_rate, **keywords)
 
 
 def _ppo(design: AgentDesign) -> NetworkAgent:

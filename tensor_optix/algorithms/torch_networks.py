@@ -106,7 +106,7 @@ def _filled(layer: Layer, weights: np.ndarray) -> Layer:
 
 def _adam(design: AgentDesign, *modules: nn.Module, **keywords: Any) -> torch.optim.Adam:
     parameters = [parameter for module in modules for parameter in module.parameters()]
-    return torch.optim.Adam(parameters, lr=design.hyperparams["learning_rate"], **keywords)
+    return torch.optim.Adam(parameters, lr=design.learning_rate, **keywords)
 
 
 def _options(design: AgentDesign) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tensor_optix.algorithms.designs import AgentDesign, Body, networks_for
 from tensor_optix.algorithms.network_agent import NetworkAgent
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
-from tensor_optix.core.rng import RandomStreams, fresh_seed
+from tensor_optix.core.rng import RandomStreams, checked_seed, fresh_seed
 from tensor_optix.quick.backends import choose_backend, networks_module, preferred_device
 from tensor_optix.quick.build import Build
 from tensor_optix.quick.defaults import NAMES, choose_algorithm, defaults_for
@@ -33,7 +33,7 @@ def make_agent(
 ) -> BaseAgent:
     """An agent that fits the spaces of ``env``, with networks of its own and defaults that train.
 
-    env: an environment, or a pipeline over one. Observations are flat vectors or images of bytes.
+    env: an environment (not its id), or a pipeline. Observations are flat vectors or images of bytes.
     algorithm: "auto" (PPO for discrete actions, SAC for continuous ones), "ppo", "dqn" or "sac".
     backend: "auto" (the first of torch, jax, tf that is installed) or one of them.
     seed: of the initial weights (default: drawn). device: "auto" (the CPU for dense networks), "cpu", "cuda", ...
@@ -51,7 +51,8 @@ def make_agent(
                                 is_image=task.is_image, is_discrete=task.is_discrete)  # fmt: skip
     build = build.changed({name: overrides.pop(name) for name in OF_THE_AGENT if name in overrides})
     return agent_for(
-        build, task, overrides, seed=fresh_seed() if seed is None else seed, device=device, compile=compile
+        build, task, overrides, seed=fresh_seed() if seed is None else checked_seed(seed), device=device,
+        compile=compile,
     )
 
 

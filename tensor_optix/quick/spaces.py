@@ -34,6 +34,7 @@ class Task:
     @classmethod
     def of(cls, env: HasSpaces) -> Task:
         """Raises ConfigError for spaces that no built-in network or agent handles, with the remedy."""
+        _refuse_what_has_none(env)
         observations, actions = observation_space_of(env), env.action_space
         is_image = is_image_space(observations)
         if not is_image and not (isinstance(observations, Box) and len(observations.shape) == 1):
@@ -44,6 +45,16 @@ class Task:
         is_discrete = isinstance(actions, Discrete)
         n_actions = int(actions.n) if isinstance(actions, Discrete) else _action_dim(actions)
         return cls(tuple(observations.shape or ()), is_image, is_discrete, n_actions)
+
+
+def _refuse_what_has_none(env: Any) -> None:
+    if isinstance(env, str):
+        raise ConfigError(f"env must be an environment or a pipeline, got an id: give gymnasium.make({env!r})")
+    if isinstance(env, gym.vector.VectorEnv):
+        raise ConfigError(
+            f"env must be one environment or a pipeline, got {type(env).__name__}, whose spaces are those of several: "
+            "give VectorBatchPipeline(env) of it"
+        )
 
 
 def is_image_space(space: gym.Space[Any]) -> bool:

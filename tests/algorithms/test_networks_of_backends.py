@@ -1,11 +1,14 @@
 """One design gives the same network on every backend."""
 
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
 
 from tensor_optix.algorithms.designs import AgentDesign, Body, NetworkDesign, networks_for
 from tensor_optix.algorithms.spaces import DQN_SPACE, PPO_SPACE, SAC_SPACE
+from tensor_optix.core.hyperparams import LinearSchedule
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.quick.backends import LIBRARIES, is_installed, networks_module
 
@@ -83,5 +86,8 @@ def test_an_agent_has_the_hyperparameters_of_its_design(backend, kind):
     design = AgentDesign(kind, networks_for(kind, Body((4,), False, (8,), "relu"), 2), 2, hyperparams)
     agent = networks_module(backend).agent_of(design)
     assert agent.get_hyperparams().params["learning_rate"] == pytest.approx(7e-4)
+    falling = replace(design, hyperparams={**hyperparams, "learning_rate": LinearSchedule(7e-4, 0.0, 100)})
+    scheduled = networks_module(backend).agent_of(falling)
+    assert scheduled.get_hyperparams().params["learning_rate"] == pytest.approx(7e-4)
     actions, _ = agent.act_batch(np.zeros((3, 4), np.float32), rng=np.random.default_rng(0))
     assert len(actions) == 3
