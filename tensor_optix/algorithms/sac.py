@@ -54,7 +54,8 @@ class SACAgent(SquashedGaussianAgent, ReplayAgent):
         """Raise ConfigError unless the networks fit these Gymnasium spaces; one forward pass of each tries it."""
         self._check_actor(observation_space, action_space)
         for name in ("critic1", "critic2"):
-            require_outputs(name, partial(self._judged, name), observation_space, 1, "a value is a single number")
+            require_outputs(name, partial(self._judged, name), observation_space, 1, "a value is a single number",
+                            n_beside=self.action_dim)  # fmt: skip
 
     def _judged(self, critic: str, observations: np.ndarray) -> np.ndarray:
         """The values of actions 0."""

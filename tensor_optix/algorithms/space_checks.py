@@ -46,18 +46,23 @@ def require_continuous(action_space: Any, action_dim: int, owner: str) -> None:
         )
 
 
-def require_outputs(name: str, forward: Forward, observation_space: Any, n_outputs: int, because: str) -> None:
-    """Raise ConfigError unless the network takes the environment's observations and gives ``n_outputs``."""
+def require_outputs(
+    name: str, forward: Forward, observation_space: Any, n_outputs: int, because: str, *, n_beside: int = 0
+) -> None:
+    """Raise ConfigError unless the network takes the environment's observations and gives ``n_outputs``.
+
+    n_beside: numbers of an action, with which ``forward`` joins each observation to one row.
+    """
     if observation_space.shape is None:
         raise ConfigError(f"{name} needs observations that are one array, got {observation_space}: flatten them")
     batch = np.zeros((1, *observation_space.shape), dtype=np.float32)
     try:
         outputs = forward(batch)
     except Exception as error:
-        raise ConfigError(
-            f"{name} does not take the environment's observations, of shape {observation_space.shape} "
-            f"(a batch of one: {batch.shape}): {error}{_hint(observation_space)}"
-        ) from error
+        given = f"the environment's observations, of shape {observation_space.shape} (a batch of one: {batch.shape})"
+        if n_beside:
+            given = f"[observation ‖ action] as one row of {batch.size + n_beside} numbers"
+        raise ConfigError(f"{name} does not take {given}: {error}{_hint(observation_space)}") from error
     if outputs.shape != (1, n_outputs):
         given = outputs.shape[1] if outputs.ndim == 2 else f"an array of shape {outputs.shape[1:]} as"
         raise ConfigError(f"{name} gives {given} outputs but {because}: its last layer must be {n_outputs}")

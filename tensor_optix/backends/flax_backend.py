@@ -342,8 +342,8 @@ def _known_rate(name: str, rates: Mapping[str, LearningRate], declared: float | 
     known = declared if initial is None else initial
     if known is None:
         raise ConfigError(
-            f"{name} does not tell its learning rate: give the rate that it was built with "
-            '(hyperparams["learning_rate"]), or build it with optax.inject_hyperparams'
+            f"{name} does not tell its learning rate: give the rate that it was built with, of a schedule that begins "
+            'at 0 the largest (hyperparams["learning_rate"]), or build it with optax.inject_hyperparams'
         )
     return known
 
