@@ -22,7 +22,10 @@ from tensor_optix.storage import FileSystem
 if TYPE_CHECKING:
     import optuna
 
-OWN_KEYWORDS = ("agent", "pipeline", "val_pipeline", "max_steps", "seed", "resume", "checkpoint_score_fn")
+OWN_KEYWORDS = (
+    "agent", "pipeline", "val_pipeline", "max_steps", "seed", "resume", "checkpoint_score_fn", "registry",
+    "agent_factory", "pipeline_factory", "val_pipeline_factory", "param_space", "population",
+)  # fmt: skip
 
 
 class TrialOrchestrator:
@@ -72,7 +75,12 @@ class TrialOrchestrator:
     ) -> None:
         optuna = optuna_module()
         optuna.logging.set_verbosity(optuna.logging.WARNING if optuna_verbosity is None else optuna_verbosity)
-        _check(n_trials=n_trials, trial_steps=trial_steps, n_startup_trials=n_startup_trials, n_jobs=n_jobs)
+        for name, factory in (("agent_factory", agent_factory), ("pipeline_factory", pipeline_factory)):
+            if not callable(factory):
+                raise ConfigError(f"{name} must be a function, got {factory!r}")
+        _check(n_trials=n_trials, trial_steps=trial_steps, n_startup_trials=n_startup_trials, n_jobs=n_jobs,
+               pruner_interval=pruner_interval)  # fmt: skip
+        _check(at_least=0, pruner_warmup_steps=pruner_warmup_steps)
         if direction not in ("maximize", "minimize"):
             raise ConfigError(f"direction must be 'maximize' or 'minimize', got {direction!r}")
         settings = dict(rloptimizer_kwargs or {})
@@ -154,13 +162,14 @@ class TrialOrchestrator:
         own = dict(probe.get_hyperparams().params)  # with the middle of a given space in it, which is nobody's choice
         defaults = (probe.param_space.defaults if probe.param_space else {}) if self._space else own
         space = self._space or SearchSpace.declared(probe.param_space).holding(own)
+        self._plan.claim(self._study, space)
         for params in (defaults, *probe.default_portfolio)[: max(1, self._plan.n_trials // 2)]:
             queue_first(self._study, space, params)
         probe.teardown()
         return space
 
 
-def _check(**counts: int) -> None:
+def _check(at_least: int = 1, **counts: int) -> None:
     for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+            raise ConfigError(f"{name} must be a whole number of at least {at_least}, got {value!r}")

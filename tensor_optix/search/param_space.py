@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
+
 from tensor_optix.core.hyperparams import Param, Space
 from tensor_optix.errors import ConfigError, nearest
 
@@ -83,6 +85,8 @@ class SearchSpace:
     @classmethod
     def given(cls, specs: ParamSpace) -> SearchSpace:
         """The user's specifications, taken literally. Raises ConfigError that names the one that cannot work."""
+        if not isinstance(specs, Mapping) or not all(isinstance(name, str) for name in specs):
+            raise ConfigError(f"param_space must be a dict, name: (kind, low, high), got {specs!r}")
         if not specs:
             raise ConfigError("param_space is empty: there is nothing to search")
         return cls({name: _checked(name, spec) for name, spec in specs.items()})
@@ -119,6 +123,11 @@ class SearchSpace:
         """The middle of every range."""
         return {name: dimension.middle for name, dimension in self.dimensions.items()}
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of every dimension."""
+        return {name: dimension.kind for name, dimension in self.dimensions.items()}
+
     def __len__(self) -> int:
         return len(self.dimensions)
 
@@ -128,7 +137,7 @@ def _checked(name: str, spec: Any) -> Dimension:
         kind = spec[0] if isinstance(spec, tuple | list) and spec else spec
         hint = nearest(str(kind), KINDS) or f" It must be one of {', '.join(KINDS)}."
         raise ConfigError(f"param_space[{name!r}] starts with {kind!r}.{hint}")
-    kind, *values = spec
+    kind, *values = (value.item() if isinstance(value, np.generic) else value for value in spec)
     if kind == "categorical":
         if not values:
             raise ConfigError(f"param_space[{name!r}] lists no values")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tensor_optix._lazy import missing
 from tensor_optix.core.rng import RandomStreams
+from tensor_optix.errors import ConfigError
 from tensor_optix.search.param_space import SearchSpace
 from tensor_optix.search.trial import TrialPlan, run_trial
 from tensor_optix.storage import FileSystem
@@ -28,6 +29,9 @@ MAX_RETRIES = 3
 BEGAN = "began"
 """The attribute under which a trial that has given its first sign of life keeps its number. (A trial that is tried
 again takes over the attributes of the one that died: its number tells them apart.)"""
+
+SPACE = "space"
+"""The attribute of a study that says what is searched: the kind of each hyperparameter by name."""
 
 WORTHLESS = "worthless"
 """The attribute of a trial that has come to its end without a value. It counts and is not tried again, even if its
@@ -80,11 +84,19 @@ class StudyPlan:
     def opened(self) -> optuna.Study:
         """The study, with a sampler whose seed depends on how many trials there are: a resumed search goes on."""
         library = optuna_module()
-        with quiet():
-            storage = library.storages.RDBStorage(
-                self.storage, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=5 * HEARTBEAT_SECONDS,
-                **{_stale_keyword(library): _retry(library)},
-            )  # fmt: skip
+        from sqlalchemy.exc import SQLAlchemyError  # which comes with Optuna
+
+        try:
+            with quiet():
+                storage = library.storages.RDBStorage(
+                    self.storage, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=5 * HEARTBEAT_SECONDS,
+                    **{_stale_keyword(library): _retry(library)},
+                )  # fmt: skip
+        except (SQLAlchemyError, ImportError) as error:
+            raise ConfigError(
+                f"the study's storage must be a URL that can be opened, for example sqlite:///study.db, got "
+                f"{self.storage!r}: {error}"
+            ) from error
         study: optuna.Study = library.create_study(
             study_name=self.name, storage=storage, direction=self.direction, load_if_exists=True,
             pruner=library.pruners.MedianPruner(
@@ -92,6 +104,11 @@ class StudyPlan:
                 interval_steps=self.pruner_interval,
             ),
         )  # fmt: skip
+        if study.direction.name.lower() != self.direction:
+            raise ConfigError(
+                f"direction is {self.direction!r}, but {self._described} was begun with "
+                f"{study.direction.name.lower()!r}: give another study_name or checkpoint_dir"
+            )
         number = len(study.get_trials(deepcopy=False))
         with quiet():
             study.sampler = library.samplers.TPESampler(
@@ -99,6 +116,23 @@ class StudyPlan:
                 seed=RandomStreams(self.seed).counter_seed("sampler", number),
             )  # fmt: skip
         return study
+
+
+    @property
+    def _described(self) -> str:
+        return f"the study {self.name!r} in {self.storage}"
+
+    def claim(self, study: optuna.Study, space: SearchSpace) -> None:
+        """Note what is searched. Raises ConfigError where the study that is to go on has searched something else."""
+        before = study.user_attrs.get(SPACE)
+        if before is None:
+            study.set_user_attr(SPACE, space.kinds)
+        elif before != space.kinds:
+            told = [", ".join(f"{name} ({kind})" for name, kind in kinds.items()) for kinds in (before, space.kinds)]
+            raise ConfigError(
+                f"{self._described} has searched {told[0]}, and cannot go on with {told[1]}: give another study_name "
+                "or checkpoint_dir"
+            )
 
 
 def optuna_module() -> Any:
@@ -180,9 +214,14 @@ class DeadTrials:
 
 
 def queue_first(study: optuna.Study, space: SearchSpace, params: Mapping[str, Any]) -> None:
-    """Have ``params`` tried before anything is drawn, once per study."""
-    if queued := space.queued(params):
-        study.enqueue_trial(queued, skip_if_exists=True)
+    """Have ``params`` tried before anything is drawn, once per study. (A trial that an error ended tried nothing.)"""
+    queued = space.queued(params)
+    tried = [
+        trial.system_attrs.get("fixed_params", {})
+        for trial in study.get_trials(deepcopy=False) if _counts(trial) or not trial.state.is_finished()
+    ]  # fmt: skip
+    if queued and not any(queued.items() <= fixed.items() for fixed in tried):
+        study.enqueue_trial(queued)
 
 
 def best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial | None:

@@ -116,6 +116,34 @@ def test_an_error_of_a_factory_surfaces_at_once(tmp_path):
         search(tmp_path, agent_factory=broken).run()
 
 
+def test_what_was_to_come_first_still_does_after_an_error_of_the_users_was_mended(tmp_path):
+    calls = []
+
+    def broken_once(params):
+        calls.append(params)
+        if len(calls) == 2:
+            raise KeyError("a mistake in the first trial")
+        return SurfaceAgent(params)
+
+    with pytest.raises(KeyError):
+        search(tmp_path, agent_factory=broken_once).run()
+    orchestrator = search(tmp_path, agent_factory=broken_once, n_trials=2)
+    orchestrator.run()
+    defaults = {"learning_rate": 1e-4, "gamma": 0.99}
+    assert [t.user_attrs["params"] == defaults for t in orchestrator.study.trials] == [True, True, False]
+    assert states(orchestrator) == ["FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_a_study_of_another_search_is_not_taken_for_this_one(tmp_path):
+    search(tmp_path, n_trials=1).run()
+    search(tmp_path, n_trials=1, param_space={**PARAM_SPACE, "gamma": ("float", 0.95, 0.99)}).run()  # may be narrowed
+    other = search(tmp_path, n_trials=1, param_space={"learning_rate": ("log_float", 1e-5, 1e-1)})
+    with pytest.raises(ConfigError, match=r"has searched learning_rate .*, gamma .*another study_name"):
+        other.run()
+    with pytest.raises(ConfigError, match="begun with 'maximize'"):
+        search(tmp_path, direction="minimize")
+
+
 def test_a_trial_without_any_score_fails_and_a_search_of_such_says_so(tmp_path):
     class Silent(SurfacePipeline):
         def episodes(self):
@@ -202,7 +230,15 @@ def test_an_interrupt_ends_the_search_and_what_is_finished_stays(tmp_path):
         ({"n_trials": 0}, "n_trials"),
         ({"trial_steps": 1.5}, "trial_steps"),
         ({"direction": "up"}, "direction"),
+        ({"pruner_interval": 0}, "pruner_interval"),
+        ({"pruner_warmup_steps": -1}, "pruner_warmup_steps"),
+        ({"pipeline_factory": 3}, "pipeline_factory must be a function"),
+        ({"storage": "nope://x"}, "storage must be a URL"),
+        ({"storage": "study.db"}, "storage must be a URL"),
+        ({"param_space": [("gamma", ("float", 0, 1))]}, "param_space must be a dict"),
+        ({"param_space": {3: ("float", 0, 1)}}, "param_space must be a dict"),
         ({"rloptimizer_kwargs": {"seed": 3}}, "cannot set seed"),
+        ({"rloptimizer_kwargs": {"registry": None}}, "cannot set registry"),
     ],
 )
 def test_impossible_arguments_are_refused(tmp_path, settings, message):

@@ -1,5 +1,6 @@
 """What is searched, and what is refused."""
 
+import numpy as np
 import pytest
 
 from tensor_optix.errors import ConfigError
@@ -83,3 +84,12 @@ def test_an_empty_space_and_an_agent_without_tunable_parameters_are_refused():
         SearchSpace.given({})
     with pytest.raises(ConfigError, match="param_space="):
         SearchSpace.declared(None)
+
+
+def test_numpys_numbers_are_bounds_and_choices_as_pythons_are():
+    space = SearchSpace.given({
+        "rate": ("float", np.float32(0.0), np.float32(0.5)), "n": ("int", np.int64(1), np.int64(3)),
+        "width": ("categorical", np.int64(16), np.float32(0.5)),
+    })  # fmt: skip
+    values = [v for d in space.dimensions.values() for v in (d.low, d.high, *d.choices) if v is not None]
+    assert [type(value) for value in values] == [float, float, int, int, int, float]
