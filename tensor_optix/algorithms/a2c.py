@@ -37,8 +37,6 @@ class A2CAgent(NetworkAgent):
     """
 
     space = A2C_SPACE
-    default_param_bounds = A2C_SPACE.tuner_bounds
-    default_log_params = A2C_SPACE.log_params
     acting_network = "model"
 
     def __init__(

@@ -38,8 +38,6 @@ class DQNAgent(ReplayAgent):
     """
 
     space = DQN_SPACE
-    default_param_bounds = DQN_SPACE.tuner_bounds
-    default_log_params = DQN_SPACE.log_params
     default_portfolio = DQN_PORTFOLIO
     default_min_episodes_before_dormant = 60
     acting_network = "q"

@@ -54,6 +54,17 @@ class NetworkAgent(BaseAgent):
     acting_network: ClassVar[str] = "actor"
     fixed_hyperparams: ClassVar[tuple[str, ...]] = ()
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Make ``space`` and the published ``default_param_bounds``, ``default_log_params`` say the same.
+
+        A subclass that gives bounds of its own has tuners explore those, and nothing else.
+        """
+        super().__init_subclass__(**keywords)
+        if {"default_param_bounds", "default_log_params"} & set(vars(cls)):
+            cls.space = cls.space.explored(cls.default_param_bounds, cls.default_log_params)
+        elif "space" in vars(cls):
+            cls.default_param_bounds, cls.default_log_params = cls.space.tuner_bounds, cls.space.log_params
+
     def __init__(
         self,
         learner: Learner,

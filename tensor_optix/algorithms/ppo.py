@@ -42,8 +42,6 @@ class BasePPOAgent(NetworkAgent):
     """
 
     space = PPO_SPACE
-    default_param_bounds = PPO_SPACE.tuner_bounds
-    default_log_params = PPO_SPACE.log_params
     default_portfolio = PPO_PORTFOLIO
     update: ClassVar[Update]
     has_largest_entropy: ClassVar[bool] = False

@@ -44,8 +44,6 @@ class SACAgent(SquashedGaussianAgent, ReplayAgent):
     """
 
     space = SAC_SPACE
-    default_param_bounds = SAC_SPACE.tuner_bounds
-    default_log_params = SAC_SPACE.log_params
     default_portfolio = SAC_PORTFOLIO
     default_min_episodes_before_dormant = 30
     fixed_hyperparams = ("replay_capacity", "log_alpha_init")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -127,6 +127,18 @@ class Space(Mapping[str, Param]):
         """This space with some parameters that no tuner may touch."""
         return self.extended(**{name: replace(self[name], tunable=False) for name in names})
 
+    def explored(self, bounds: Mapping[str, tuple[Number, Number]], log_params: Collection[str]) -> Space:
+        """This space, of which tuners explore what ``bounds`` names, within them, and nothing else.
+
+        log_params: which of those on a logarithmic scale. Raises ConfigError for an unknown name.
+        """
+        self._require_known(bounds, "default_param_bounds")
+        explored = {}
+        for name, (low, high) in bounds.items():
+            kind = ("log_" if name in log_params else "") + self[name].kind.removeprefix("log_")
+            explored[name] = replace(self[name], kind=kind, low=low, high=high, tunable=True)
+        return self.without_tuning(self).extended(**explored)
+
     def scheduled(self, names: Iterable[str]) -> Space:
         """This space with some parameters that follow a schedule: neither a tuner nor a cool-down touches them."""
         return self.extended(**{name: replace(self[name], tunable=False, is_scheduled=True) for name in names})
@@ -161,8 +173,11 @@ class Space(Mapping[str, Param]):
         """
         if not isinstance(params, Mapping):
             raise ConfigError(f"hyperparameters of {owner} are values by name, {{}} for all defaults, got {params!r}")
-        for name in params:
+        self._require_known(params, owner)
+        return {name: self[name].checked(name, value) for name, value in params.items()}
+
+    def _require_known(self, names: Iterable[str], owner: str) -> None:
+        for name in names:
             if name not in self:
                 hint = nearest(name, self) or f" It knows: {', '.join(self)}."
                 raise ConfigError(f"unknown hyperparameter {name!r} for {owner}.{hint}")
-        return {name: self[name].checked(name, value) for name, value in params.items()}

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -11,9 +12,10 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch_agents import CONTINUOUS, MAKERS, adam, make, mlp, ppo, same_weights, weights_of, window  # noqa: E402
 
+from tensor_optix.algorithms.spaces import PPO_SPACE  # noqa: E402
 from tensor_optix.algorithms.torch_dqn import TorchDQNAgent  # noqa: E402
 from tensor_optix.algorithms.torch_ppo import TorchPPOAgent  # noqa: E402
-from tensor_optix.core.hyperparams import LinearSchedule  # noqa: E402
+from tensor_optix.core.hyperparams import LinearSchedule, Param  # noqa: E402
 from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer  # noqa: E402
 from tensor_optix.core.state import join_state, split_state  # noqa: E402
 from tensor_optix.core.types import EpisodeData, HyperparamSet  # noqa: E402
@@ -133,6 +135,27 @@ def test_averaging_refuses_whatever_does_not_fit_and_names_it(tmp_path):
         with pytest.raises(ArchitectureMismatch, match=rf"{file}: .*{reason}"):
             agent.average_weights([str(tmp_path / "same"), str(tmp_path / file)])
     assert all(np.array_equal(before[key], array) for key, array in weights_of(agent).items())
+
+
+def test_bounds_that_a_subclass_gives_are_those_that_tuners_explore():
+    class Careful(TorchPPOAgent):
+        default_param_bounds: ClassVar = {"gamma": (0.9, 0.95), "n_epochs": (2, 5), "learning_rate": (1e-5, 1e-4)}
+
+    space = ppo(kind=Careful).param_space
+    assert space.tuner_bounds == Careful.default_param_bounds
+    assert space.log_params == ["learning_rate"]
+    assert space["n_epochs"].kind == "int"
+    assert ppo().param_space.tuner_bounds == PPO_SPACE.tuner_bounds
+    with pytest.raises(ConfigError, match=r"'gama' for default_param_bounds\. Did you mean 'gamma'"):
+        type("Typo", (TorchPPOAgent,), {"default_param_bounds": {"gama": (0.9, 0.95)}})
+
+
+def test_a_space_that_a_subclass_extends_shows_in_its_bounds():
+    class Curious(TorchPPOAgent):
+        space = PPO_SPACE.extended(bonus=Param("float", 0.0, 1.0, default=0.1, tunable=True))
+
+    assert Curious.default_param_bounds["bonus"] == (0.0, 1.0)
+    assert ppo(kind=Curious).get_hyperparams().params["bonus"] == 0.1
 
 
 def test_perturbing_leaves_frozen_layers_alone_and_refuses_a_scale_that_is_none():
