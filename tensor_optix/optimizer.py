@@ -26,6 +26,7 @@ from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.core.loop_controller import LoopController
 from tensor_optix.core.loop_parts import LoopParts
 from tensor_optix.core.outside_scores import ScoreFn
+from tensor_optix.core.policy.callback import PolicyManagerCallback
 from tensor_optix.core.reporting import LineReporter, LogFileReporter, Reporter, Reporters
 from tensor_optix.core.resume import fingerprint, resumable_run, resume_level
 from tensor_optix.core.rng import RandomStreams, checked_seed, fresh_seed
@@ -105,6 +106,7 @@ class RLOptimizer:
         warm_start: bool = False,
         **settings: Any,
     ) -> None:
+        callbacks = tuple(callbacks or ())
         _check_part("evaluator", evaluator, BaseEvaluator)
         _check_part("optimizer", optimizer, BaseOptimizer)
         self._search: Search | None = None
@@ -134,6 +136,8 @@ class RLOptimizer:
             raise ConfigError(f"{name} needs a pipeline_factory: every {who} has a pipeline of its own")
         if population is not None and optimizer is not None:
             raise ConfigError("a population tunes by itself: give population without optimizer")
+        if population is not None:
+            _require_no_policy_manager(callbacks)
         LoopConfig.from_settings(settings)  # a mistake is told now
         self._factories = Factories(
             agent_factory, pipeline_factory or (lambda: _given_pipeline(pipeline)), param_space, n_trials,
@@ -282,6 +286,8 @@ class RLOptimizer:
 
         While a trial's factory is running it belongs to that trial. A callback that is there already stays there once.
         """
+        if self._search is not None and self._factories.population is not None:
+            _require_no_policy_manager([cb])
         if self._loop is not None:
             if isinstance(cb, Reporter):
                 self._reporting.add(cb)
@@ -343,6 +349,12 @@ def _check_part(name: str, part: Any, kind: type) -> None:
     if part is not None and not isinstance(part, kind):
         hint = f": write {part.__name__}()" if isinstance(part, type) and issubclass(part, kind) else ""
         raise ConfigError(f"{name} must be a {kind.__name__} or None, got {part!r}{hint}")
+
+
+def _require_no_policy_manager(callbacks: Iterable[LoopCallback]) -> None:
+    """A variant of the best member's policy would go nowhere: the members go on with their own."""
+    if any(isinstance(callback, PolicyManagerCallback) for callback in callbacks):
+        raise ConfigError("a population evolves by itself: give population without the callback of a PolicyManager")
 
 
 def _given_pipeline(pipeline: BasePipeline | None) -> BasePipeline:

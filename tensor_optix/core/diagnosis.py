@@ -10,7 +10,7 @@ import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.cooling import can_be_cooled
-from tensor_optix.core.diagnostic_controller import TREATED, DiagnosticController
+from tensor_optix.core.diagnostic_controller import KL_KEYS, TREATED, DiagnosticController
 from tensor_optix.core.loop_config import LoopConfig, default
 from tensor_optix.core.types import HyperparamSet
 
@@ -53,7 +53,10 @@ class Diagnosis:
         """What was done after this window's learn call: (rule, text) each. actions: those of the window."""
         if self._controller is None:
             return []
-        known = {k: v for k, v in diagnostics.items() if self._explores_again or k != "episode_reward"}
+        left_out = set() if self._explores_again else {"episode_reward"}
+        if agent.get_hyperparams().params.get("target_kl"):
+            left_out |= set(KL_KEYS)  # held there by the agent: two on one rate undo each other's work
+        known = {name: value for name, value in diagnostics.items() if name not in left_out}
         if agent.acts_in_unit_box and actions is not None:
             known["saturated_share"] = float(np.mean(np.abs(np.asarray(actions, dtype=float)) > AT_BOUND))
         found = self._controller.step(window, agent, known)

@@ -37,6 +37,15 @@ def test_a_policy_that_moved_too_far_is_named_and_learns_more_slowly(tmp_path):
     assert "learn 10 with 0.05" in agent.log
 
 
+def test_the_kl_of_an_agent_that_holds_it_at_a_target_of_its_own_is_left_to_it(tmp_path):
+    agent = Spiking()
+    agent.params["target_kl"] = 0.02
+    assert trained(tmp_path, agent) == []
+    agent = Spiking()
+    agent.params["target_kl"] = 0.0  # which switches such a controller off
+    assert len(trained(tmp_path, agent)) == 1
+
+
 def test_a_tuner_moves_base_values_and_never_takes_a_remedy_for_one(tmp_path):
     agent = Spiking()
     tuner = BackoffOptimizer({"learning_rate": (0.05, 0.2)})  # probes at every tick

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensor_optix import ConfigError, HyperparamSet, LoopCallback, RLOptimizer, StopReason
+from tensor_optix import (
+    CheckpointRegistry,
+    ConfigError,
+    HyperparamSet,
+    LoopCallback,
+    PolicyManager,
+    RLOptimizer,
+    StopReason,
+)
 from tensor_optix.core.rng import RandomStreams
 from tensor_optix.core.training_states import TrainingStates
 from tensor_optix.errors import NonFiniteError, TrialError
@@ -273,6 +281,12 @@ def test_what_cannot_work_is_refused(tmp_path):
         run_of(tmp_path, population=1)
     with pytest.raises(ConfigError, match="population need an agent_factory"):
         RLOptimizer(SurfaceAgent({}), Surface(), population=4)
+    manager = PolicyManager(CheckpointRegistry(tmp_path)).as_callback(SurfaceAgent({}))
+    factories = {"agent_factory": SurfaceAgent, "pipeline_factory": Surface, "population": 4}
+    with pytest.raises(ConfigError, match="without the callback of a PolicyManager"):
+        RLOptimizer(**factories, callbacks=[manager])
+    with pytest.raises(ConfigError, match="without the callback of a PolicyManager"):
+        RLOptimizer(**factories).add_callback(manager)
     with pytest.raises(ConfigError, match="population needs a pipeline_factory"):
         run_of(tmp_path, pipeline_factory=None, pipeline=Surface())
     with pytest.raises(ConfigError, match="tunes by itself"):
