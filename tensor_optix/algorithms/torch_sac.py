@@ -17,7 +17,7 @@ from tensor_optix.algorithms.distributions import LOG_STD_MAX, LOG_STD_MIN
 from tensor_optix.algorithms.sac import SACAgent, initial_log_alpha
 from tensor_optix.backends.torch_backend import TorchLearner
 from tensor_optix.backends.torch_modules import ScalarParameter, chosen_device, move_networks, target_of
-from tensor_optix.backends.torch_steps import optimizer_like
+from tensor_optix.backends.torch_steps import optimizer_over
 from tensor_optix.core.types import HyperparamSet
 
 
@@ -26,8 +26,9 @@ class TorchSACAgent(SACAgent):
     ([observation ‖ action] -> a value); their targets are copies made here.
 
     actor_optimizer, critic_optimizer: yours, over the parameters of the actor and of both critics. alpha_optimizer:
-    of any class and over any parameter; one like it trains the temperature's logarithm. device: "auto" (CUDA where
-    there is one), "cpu", "cuda", ... compile: as in ``TorchPPOAgent``.
+    of any class and over any parameter; one like it (that very one where a scheduler steps it already) trains the
+    temperature's logarithm. device: "auto" (CUDA where there is one), "cpu", "cuda", ... compile: as in
+    ``TorchPPOAgent``.
     """
 
     LOG_STD_MIN: ClassVar[float] = LOG_STD_MIN
@@ -62,7 +63,10 @@ class TorchSACAgent(SACAgent):
         optimizers = {
             "actor_optimizer": actor_optimizer,
             "critic_optimizer": critic_optimizer,
-            "alpha_optimizer": optimizer_like(alpha_optimizer, [self.log_alpha.value]),
+            "alpha_optimizer": optimizer_over(
+                "alpha_optimizer", alpha_optimizer, [self.log_alpha.value],
+                is_shared=alpha_optimizer in (actor_optimizer, critic_optimizer),
+            ),
         }
         networks = {**trained, "target1": self._c1_tgt, "target2": self._c2_tgt}
         super().__init__(

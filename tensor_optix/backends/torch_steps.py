@@ -181,9 +181,24 @@ def require_optimizer(name: str, optimizer: Any) -> None:
         raise ConfigError(f"{name} is LBFGS, which asks for the loss again and again: give one that steps once")
 
 
+def optimizer_over(
+    name: str, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], *, is_shared: bool
+) -> torch.optim.Optimizer:
+    """``optimizer`` itself over other ``parameters``, where a scheduler steps its rate; else a fresh one like it.
+
+    (A scheduler knows no other object than the one that it was made with.) is_shared: others are stepped by it too.
+    """
+    require_optimizer(name, optimizer)
+    if is_shared or not any("initial_lr" in group for group in optimizer.param_groups):
+        return optimizer_like(optimizer, parameters)
+    del optimizer.param_groups[1:]
+    optimizer.param_groups[0]["params"] = parameters
+    optimizer.state.clear()
+    return optimizer
+
+
 def optimizer_like(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     """A fresh optimizer of the same class and settings over other parameters (without hooks and moments)."""
-    require_optimizer("alpha_optimizer", optimizer)
     settings = {**optimizer.defaults, **optimizer.param_groups[0]}
     signature = inspect.signature(type(optimizer)).parameters
     takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature.values())

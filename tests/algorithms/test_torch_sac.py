@@ -98,6 +98,33 @@ def test_any_class_of_optimizer_trains_the_temperature(kind):
     assert rates == pytest.approx([6e-4, 6e-4, 2e-2])
 
 
+def test_a_scheduler_of_the_temperatures_optimizer_is_followed():
+    actor, critic1, critic2 = mlp(4, 4), mlp(6, 1), mlp(6, 1)
+    given = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=1e-2)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(given, lambda n: float(n))  # warms up from 0
+    agent = TorchSACAgent(
+        actor, critic1, critic2, 2, adam(actor), adam(critic1, critic2), given,
+        {"batch_size": 16, "learning_starts": 0, "updates_per_step": 0.1}, device="cpu",
+    )  # fmt: skip
+    agent.learn(window(agent))
+    assert float(agent.log_alpha.value.detach()) == 0.0
+    scheduler.step()
+    agent.learn(window(agent, seed=1))
+    assert float(agent.log_alpha.value.detach()) != 0.0
+
+
+def test_an_optimizer_that_trains_the_actor_too_goes_on_doing_so():
+    actor, critic1, critic2 = mlp(4, 4), mlp(6, 1), mlp(6, 1)
+    shared = adam(actor)
+    torch.optim.lr_scheduler.LambdaLR(shared, lambda n: 1.0)
+    params = {"batch_size": 16, "learning_starts": 0, "updates_per_step": 0.1}
+    agent = TorchSACAgent(actor, critic1, critic2, 2, shared, adam(critic1, critic2), shared, params, device="cpu")
+    before = actor[0].weight.detach().clone()
+    agent.learn(window(agent))
+    assert not torch.equal(actor[0].weight, before)
+    assert float(agent.log_alpha.value.detach()) != 0.0
+
+
 # -- learning --------------------------------------------------------------------------------------------------------
 
 
