@@ -112,12 +112,14 @@ class Box(Mapping[str, Axis]):
     ) -> Box:
         """The axes that the user gave bounds for; where there are none, those that the agent declares as tunable.
 
-        Scale, whole numbers and hard limits come from the agent's declaration where it knows the name.
+        Scale, whole numbers and hard limits come from the agent's declaration where it knows the name. What is under a
+        schedule is left to it.
         Raises ConfigError for impossible bounds.
         """
         known: Mapping[str, Param] = space or {}
         names = list(bounds) or [name for name, param in known.items() if param.tunable]
-        return cls({name: _axis(name, bounds.get(name), name in log_params, known.get(name)) for name in names})
+        free = [name for name in names if name not in known or not known[name].is_scheduled]
+        return cls({name: _axis(name, bounds.get(name), name in log_params, known.get(name)) for name in free})
 
     def holding(self, params: Mapping[str, Any]) -> Box:
         """The axes of the hyperparameters that are there, widened to hold their values. Raises ConfigError."""

@@ -53,6 +53,11 @@ def test_only_what_the_user_named_is_tuned_else_what_is_declared_tunable():
     assert list(Box.declared({"b": (0.2, 0.4)}, (), space)) == ["b"]
 
 
+def test_what_is_under_a_schedule_is_left_to_it_even_where_bounds_were_given():
+    space = Space(a=Param("float", 0, 1, default=0.5, tunable=True), b=Param("float", 0, 1, default=0.5))
+    assert list(Box.declared({"a": (0.2, 0.4), "b": (0.2, 0.4)}, (), space.scheduled(["a"]))) == ["b"]
+
+
 @pytest.mark.parametrize("bounds", [(1.0, 0.5), (0.5, 0.5), (float("nan"), 1.0)])
 def test_impossible_bounds_are_refused(bounds):
     with pytest.raises(ConfigError, match="bounds of 'x'"):
