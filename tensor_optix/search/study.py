@@ -107,7 +107,7 @@ class StudyPlan:
         if study.direction.name.lower() != self.direction:
             raise ConfigError(
                 f"direction is {self.direction!r}, but {self._described} was begun with "
-                f"{study.direction.name.lower()!r}: give another study_name or checkpoint_dir"
+                f"{study.direction.name.lower()!r}: give another directory or study_name"
             )
         number = len(study.get_trials(deepcopy=False))
         with quiet():
@@ -130,8 +130,8 @@ class StudyPlan:
         elif before != space.kinds:
             told = [", ".join(f"{name} ({kind})" for name, kind in kinds.items()) for kinds in (before, space.kinds)]
             raise ConfigError(
-                f"{self._described} has searched {told[0]}, and cannot go on with {told[1]}: give another study_name "
-                "or checkpoint_dir"
+                f"{self._described} has searched {told[0]}, and cannot go on with {told[1]}: give another directory "
+                "or study_name"
             )
 
 

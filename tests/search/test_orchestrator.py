@@ -138,7 +138,7 @@ def test_a_study_of_another_search_is_not_taken_for_this_one(tmp_path):
     search(tmp_path, n_trials=1).run()
     search(tmp_path, n_trials=1, param_space={**PARAM_SPACE, "gamma": ("float", 0.95, 0.99)}).run()  # may be narrowed
     other = search(tmp_path, n_trials=1, param_space={"learning_rate": ("log_float", 1e-5, 1e-1)})
-    with pytest.raises(ConfigError, match=r"has searched learning_rate .*, gamma .*another study_name"):
+    with pytest.raises(ConfigError, match=r"has searched learning_rate .*, gamma .*another directory or study_name"):
         other.run()
     with pytest.raises(ConfigError, match="begun with 'maximize'"):
         search(tmp_path, direction="minimize")
