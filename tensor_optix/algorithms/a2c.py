@@ -19,6 +19,7 @@ from tensor_optix.backends.base import Learner, Loss, Step, Update
 from tensor_optix.core.base_agent import Extras
 from tensor_optix.core.trajectory_buffer import compute_gae
 from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.errors import ConfigError
 
 POLICY_GRADIENT = Update((Step(policy_gradient_loss, "optimizer", ("model",)),))
 
@@ -96,7 +97,9 @@ class A2CAgent(NetworkAgent):
 
         Without values nothing does: then G counts what was seen.
         """
-        given = None if window.values is None else np.asarray(window.values, dtype=np.float64).reshape(window.length)
+        given = None if window.values is None else np.asarray(window.values, dtype=np.float64).reshape(-1)
+        if given is not None and len(given) != window.length:
+            raise ConfigError(f"values of a window must be one for each of its {window.length} rows, got {len(given)}")
         values = np.zeros(window.length) if given is None else given
         next_values = np.roll(values, -1)
         next_values[window.boundary_rows] = values[window.boundary_rows]

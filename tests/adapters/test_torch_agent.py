@@ -9,6 +9,7 @@ from torch import nn  # noqa: E402
 from tensor_optix.adapters.pytorch import TorchAgent, TorchEvaluator  # noqa: E402
 from tensor_optix.core.evaluators import ReturnEvaluator  # noqa: E402
 from tensor_optix.core.types import EpisodeData, HyperparamSet  # noqa: E402
+from tensor_optix.errors import ConfigError  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -97,6 +98,20 @@ def test_a_loss_of_ones_own_is_what_is_minimised():
     data = episode(np.eye(3), [0, 1, 2], [0.0] * 3)
     losses = [agent.learn(data)["loss"] for _ in range(60)]
     assert losses[-1] < 0.05 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "got"), [(1.0, "1.0"), (None, "None"), (torch.ones(3, requires_grad=True), r"one of shape \(3,\)")]
+)
+def test_a_loss_that_is_no_number_is_refused(loss, got):
+    agent = made(loss=lambda model, data, targets: loss)
+    with pytest.raises(ConfigError, match=rf"compute_loss_fn must return the loss, a tensor of one number, got {got}"):
+        agent.learn(episode(np.ones((4, 3)), [0, 1, 0, 1], [1.0] * 4))
+
+
+def test_values_of_another_length_are_refused():
+    with pytest.raises(ConfigError, match="values of a window must be one for each of its 4 rows, got 5"):
+        made().learn(episode(np.ones((4, 3)), [0, 1, 0, 1], [1.0] * 4, values=[0.0] * 5))
 
 
 def test_the_step_is_the_users_own_optimizer():

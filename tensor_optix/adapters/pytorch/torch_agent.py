@@ -19,6 +19,7 @@ from tensor_optix.backends.base import Batch, Loss, Networks, Ops, Scalars, Tens
 from tensor_optix.backends.torch_backend import TorchLearner
 from tensor_optix.backends.torch_modules import chosen_device, move_networks
 from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.errors import ConfigError
 
 LossFn = Callable[[nn.Module, EpisodeData, torch.Tensor], torch.Tensor]
 """(model, episode_data, targets [T]) -> the scalar to minimise."""
@@ -57,6 +58,9 @@ def _own_loss(compute: LossFn, window: EpisodeData) -> Loss:
         model = networks["model"]
         assert isinstance(model, nn.Module)
         value = compute(model, window, batch["target"])
+        if not isinstance(value, torch.Tensor) or value.numel() != 1:
+            shown = f"one of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
+            raise ConfigError(f"compute_loss_fn must return the loss, a tensor of one number, got {shown}")
         return value, {"loss": value}
 
     return loss
