@@ -14,6 +14,7 @@ from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.errors import ConfigError
 from tensor_optix.optimizers.no_tuning import NoTuning
 from tensor_optix.population.settings import Population
+from tensor_optix.search.param_space import SearchSpace, require_functions
 
 WINDOWS_WITHOUT_BUDGET = 30  # of a trial, where the long run has no budget to take a share of
 USUAL_WINDOW = 200  # env steps, where a pipeline does not say
@@ -44,12 +45,15 @@ class Factories:
     warm_start: bool = False
 
     def __post_init__(self) -> None:
-        for name, factory in (("agent_factory", self.agent), ("pipeline_factory", self.pipeline)):
-            if not callable(factory):
-                raise ConfigError(f"{name} must be a function, got {factory!r}")
+        require_functions(agent_factory=self.agent, pipeline_factory=self.pipeline)
+        optional = {"val_pipeline_factory": self.val_pipeline, "trial_agent_factory": self.trial_agent}
+        require_functions(**{name: factory for name, factory in optional.items() if factory is not None})
+        if self.param_space is not None:
+            SearchSpace.given(self.param_space)  # a mistake is told now
         if self.warm_start and (self.population is not None or self.param_space is None):
             raise ConfigError("warm_start=True needs a param_space, for a search to start from, and no population")
-        if not 0 < self.trial_steps_fraction <= 1:
+        fraction = self.trial_steps_fraction
+        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
             raise ConfigError(f"trial_steps_fraction must be above 0 and at most 1, got {self.trial_steps_fraction!r}")
 
     def parts(self, pipeline: BasePipeline, params: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

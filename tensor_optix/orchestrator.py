@@ -13,7 +13,7 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.rng import checked_seed, fresh_seed
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import CheckpointError, ConfigError
-from tensor_optix.search.param_space import ParamSpace, SearchSpace
+from tensor_optix.search.param_space import ParamSpace, SearchSpace, require_functions
 from tensor_optix.search.study import OnTrial, StudyPlan, best_trial, n_finished, optuna_module, queue_first, work
 from tensor_optix.search.trial import TrialPlan
 from tensor_optix.search.workers import InThisProcess, Processes, Workers
@@ -75,9 +75,9 @@ class TrialOrchestrator:
     ) -> None:
         optuna = optuna_module()
         optuna.logging.set_verbosity(optuna.logging.WARNING if optuna_verbosity is None else optuna_verbosity)
-        for name, factory in (("agent_factory", agent_factory), ("pipeline_factory", pipeline_factory)):
-            if not callable(factory):
-                raise ConfigError(f"{name} must be a function, got {factory!r}")
+        require_functions(agent_factory=agent_factory, pipeline_factory=pipeline_factory)
+        optional = {"val_pipeline_factory": val_pipeline_factory, "checkpoint_score_fn": checkpoint_score_fn}
+        require_functions(**{name: function for name, function in optional.items() if function is not None})
         _check(n_trials=n_trials, trial_steps=trial_steps, n_startup_trials=n_startup_trials, n_jobs=n_jobs,
                pruner_interval=pruner_interval)  # fmt: skip
         _check(at_least=0, pruner_warmup_steps=pruner_warmup_steps)

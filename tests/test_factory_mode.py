@@ -172,5 +172,13 @@ def test_combinations_that_cannot_work_are_refused(tmp_path):
         RLOptimizer(agent_factory=Factory(), pipeline=Best(), param_space=SPACE)
     with pytest.raises(ConfigError, match="trial_steps_fraction"):
         made(tmp_path, Factory(), trial_steps_fraction=0)
+    with pytest.raises(ConfigError, match="trial_steps_fraction"):
+        made(tmp_path, Factory(), trial_steps_fraction="a tenth")
+    for space in ({}, "learning_rate", {"learning_rate": ("flot", 0.1, 1.0)}):
+        with pytest.raises(ConfigError, match="param_space"):
+            made(tmp_path, Factory(), param_space=space)
+    for name in ("trial_agent_factory", "val_pipeline_factory"):
+        with pytest.raises(ConfigError, match=f"{name} must be a function"):
+            made(tmp_path, Factory(), **{name: 3})
     with pytest.raises(ConfigError, match="needs an agent"):
         RLOptimizer(pipeline=Best())

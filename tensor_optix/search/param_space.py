@@ -132,6 +132,13 @@ class SearchSpace:
         return len(self.dimensions)
 
 
+def require_functions(**factories: Any) -> None:
+    """Raise ConfigError for one that cannot be called."""
+    for name, factory in factories.items():
+        if not callable(factory):
+            raise ConfigError(f"{name} must be a function, got {factory!r}")
+
+
 def _checked(name: str, spec: Any) -> Dimension:
     if not isinstance(spec, tuple | list) or not spec or spec[0] not in KINDS:
         kind = spec[0] if isinstance(spec, tuple | list) and spec else spec

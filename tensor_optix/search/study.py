@@ -117,7 +117,6 @@ class StudyPlan:
             )  # fmt: skip
         return study
 
-
     @property
     def _described(self) -> str:
         return f"the study {self.name!r} in {self.storage}"
