@@ -14,7 +14,6 @@ from tensor_optix.core.loop_config import LoopConfig
 from tensor_optix.errors import ConfigError
 from tensor_optix.optimizers.no_tuning import NoTuning
 from tensor_optix.population.settings import Population
-from tensor_optix.search.param_space import SearchSpace, require_functions
 
 WINDOWS_WITHOUT_BUDGET = 30  # of a trial, where the long run has no budget to take a share of
 USUAL_WINDOW = 200  # env steps, where a pipeline does not say
@@ -45,11 +44,13 @@ class Factories:
     warm_start: bool = False
 
     def __post_init__(self) -> None:
-        require_functions(agent_factory=self.agent, pipeline_factory=self.pipeline)
+        required = {"agent_factory": self.agent, "pipeline_factory": self.pipeline}
         optional = {"val_pipeline_factory": self.val_pipeline, "trial_agent_factory": self.trial_agent}
-        require_functions(**{name: factory for name, factory in optional.items() if factory is not None})
-        if self.param_space is not None:
-            SearchSpace.given(self.param_space)  # a mistake is told now
+        for name, factory in (required | optional).items():
+            if not callable(factory) and (name in required or factory is not None):
+                raise ConfigError(f"{name} must be a function, got {factory!r}")
+        if not isinstance(self.param_space, Mapping | None):
+            raise ConfigError(f"param_space must be a dict, name: (kind, low, high), got {self.param_space!r}")
         if self.warm_start and (self.population is not None or self.param_space is None):
             raise ConfigError("warm_start=True needs a param_space, for a search to start from, and no population")
         fraction = self.trial_steps_fraction
