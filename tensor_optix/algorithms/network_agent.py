@@ -79,7 +79,7 @@ class NetworkAgent(BaseAgent):
         self._settings = Settings({**defaults, "learning_rate": _first_rate(learner, defaults["learning_rate"])})
         self._episode_id = 0
         self._env_steps = 0
-        self._take_over(hyperparams if isinstance(hyperparams, HyperparamSet) else HyperparamSet(hyperparams))
+        self._take_over(HyperparamSet.of(hyperparams))
         self._streams = RandomStreams(fresh_seed())
         self._known_outputs: int | None = None
         self._acts_by_row = type(self).act is not NetworkAgent.act
@@ -204,8 +204,9 @@ class NetworkAgent(BaseAgent):
 
     def set_hyperparams(self, hyperparams: HyperparamSet) -> None:
         """Take over those given, all or (with a ConfigError) none; the others stay as they are."""
-        self._require_unfixed(hyperparams.params)
-        self._take_over(hyperparams)
+        given = HyperparamSet.of(hyperparams)
+        self._require_unfixed(given.params)
+        self._take_over(given)
 
     def _require_unfixed(self, params: Mapping[str, Any]) -> None:
         before = self._settings.base

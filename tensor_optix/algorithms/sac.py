@@ -30,7 +30,7 @@ SAC_UPDATE = Update(
 
 def initial_log_alpha(hyperparams: HyperparamSet | Mapping[str, Any]) -> float:
     """What the network "log_alpha" starts with. Raises ConfigError for what is no number."""
-    given = hyperparams.params if isinstance(hyperparams, HyperparamSet) else hyperparams
+    given = HyperparamSet.of(hyperparams).params
     default = SAC_SPACE["log_alpha_init"].default
     return float(SAC_SPACE["log_alpha_init"].checked("log_alpha_init", given.get("log_alpha_init", default)))
 

@@ -316,8 +316,7 @@ class FlaxLearner(Learner):
 
 def said_rate(hyperparams: HyperparamSet | Mapping[str, Any]) -> float | None:
     """The learning rate that the user's hyperparameters name, where it is a number: for ``learning_rate=``."""
-    given = hyperparams.params if isinstance(hyperparams, HyperparamSet) else hyperparams
-    rate = given.get("learning_rate")
+    rate = HyperparamSet.of(hyperparams).params.get("learning_rate")
     return float(rate) if isinstance(rate, int | float) and rate > 0 else None
 
 

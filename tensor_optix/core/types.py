@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.errors import ConfigError
+
 
 class LoopState(Enum):
     """What the loop is doing: learning, seeing no gain, finished, or watching a stream without learning."""
@@ -237,6 +239,17 @@ class HyperparamSet:
     params: dict[str, Any]
     episode_id: int = 0
     timestamp: float = field(default_factory=time.time)
+
+    @classmethod
+    def of(cls, given: Any) -> HyperparamSet:
+        """``given``, or a set of it where it is a dict. Raises ConfigError for anything else."""
+        if isinstance(given, HyperparamSet):
+            return given
+        if isinstance(given, Mapping):
+            return cls(dict(given))
+        raise ConfigError(
+            f'hyperparameters are a HyperparamSet or a dict, such as {{"learning_rate": 3e-4}}, got {given!r}'
+        )
 
     def copy(self) -> HyperparamSet:
         """A set of its own; the values themselves are shared."""

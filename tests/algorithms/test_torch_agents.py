@@ -512,7 +512,7 @@ def test_auto_is_cuda_where_there_is_one():
         ({"optimizer": None}, "optimizer must be a torch.optim.Optimizer over the networks' parameters, got None"),
         ({"optimizer": torch.optim.Adam}, "optimizer must be a torch.optim.Optimizer .* got <class"),
         ({"optimizer": torch.optim.LBFGS([nn.Parameter(torch.zeros(1))])}, "optimizer is LBFGS"),
-        ({"hyperparams": None}, "hyperparameters of TorchPPOAgent are values by name"),
+        ({"hyperparams": None}, "a HyperparamSet or a dict"),
         ({"device": "gpu"}, "device must be 'auto' or one that PyTorch knows"),
     ],
 )

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, StopReason
+from tensor_optix.errors import ConfigError
 
 
 def window(terminated=(), truncated=(), *, n=4, **kwargs):
@@ -20,6 +21,14 @@ def window(terminated=(), truncated=(), *, n=4, **kwargs):
 
 def successors(data):
     return data.next_observations[:, 0].tolist()
+
+
+def test_hyperparameters_come_as_a_set_or_as_a_dict():
+    given = HyperparamSet({"gamma": 0.9}, episode_id=3)
+    assert HyperparamSet.of(given) is given
+    assert HyperparamSet.of({"gamma": 0.9}).params == given.params
+    with pytest.raises(ConfigError, match="HyperparamSet or a dict.*got None"):
+        HyperparamSet.of(None)
 
 
 def test_a_successor_is_the_next_row_except_at_boundaries():
