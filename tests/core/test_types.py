@@ -27,7 +27,7 @@ def test_hyperparameters_come_as_a_set_or_as_a_dict():
     given = HyperparamSet({"gamma": 0.9}, episode_id=3)
     assert HyperparamSet.of(given) is given
     assert HyperparamSet.of({"gamma": 0.9}).params == given.params
-    with pytest.raises(ConfigError, match="HyperparamSet or a dict.*got None"):
+    with pytest.raises(ConfigError, match=r"HyperparamSet or a dict.*got None"):
         HyperparamSet.of(None)
 
 
