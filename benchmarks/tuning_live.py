@@ -1,11 +1,12 @@
 """Default tuning on against off, paired by seed, from good and from bad starts.
 
-    python benchmarks/tuning_live.py OUT [--seeds 3] [--cells cartpole,lunarlander,pendulum] [--starts default,...]
+    python benchmarks/tuning_live.py OUT [--seeds 3] [--cells cartpole,lunarlander,dqn,pendulum] [--starts default,...]
                                          [--budget-minutes 30]
 
 Each cell (task, start, on or off, seed) is a process that writes one JSON into OUT and is skipped when that is there.
-"On" is what ``train`` does when nothing is said: controllers where the algorithm has them, and SPSAOptimizer. "Off" is
-the same run with ``target_kl=0`` and ``NoTuning``. A run that ends at the ceiling keeps its last score for the rest of
+"On" is with controllers where the algorithm has them, and SPSAOptimizer: what ``train`` does with PPO when nothing is
+said (with DQN and SAC it tunes nothing, for what this shows). "Off" is the same run with ``target_kl=0`` and
+``NoTuning``. A run that ends at the ceiling keeps its last score for the rest of
 the budget. The table shows what is there, with 95 % bootstrap intervals of the paired differences.
 """
 
@@ -29,20 +30,21 @@ PPO_STARTS = {
     "clip 0.02": {"clip_ratio": 0.02}, "entropy 0.3": {"entropy_coef": 0.3},
 }  # fmt: skip
 TASKS = {
-    "cartpole": ("CartPole-v1", "ppo", 60_000, PPO_STARTS),
-    "lunarlander": ("LunarLander-v3", "ppo", 300_000, PPO_STARTS),
-    "pendulum": ("Pendulum-v1", "sac", 10_000, {
+    "cartpole": ("CartPole-v1", "ppo", "torch", 60_000, PPO_STARTS),
+    "lunarlander": ("LunarLander-v3", "ppo", "torch", 300_000, PPO_STARTS),
+    "dqn": ("CartPole-v1", "dqn", "jax", 50_000, {"default": {}}),
+    "pendulum": ("Pendulum-v1", "sac", "torch", 10_000, {
         "default": {}, "learning rate x10": {"learning_rate": 3e-3}, "learning rate /10": {"learning_rate": 3e-5},
     }),
 }  # fmt: skip
 
 
 def cell(task, start, mode, seed, path):
-    env_id, algorithm, steps, starts = TASKS[task]
+    env_id, algorithm, backend, steps, starts = TASKS[task]
     off = {"target_kl": 0.0} if algorithm == "ppo" and mode == "off" else {}
     with tempfile.TemporaryDirectory() as folder:
         plan = quick.plan(
-            env_id, algorithm, "torch", seed=seed, out=folder, max_steps=steps, evaluation_episodes=20,
+            env_id, algorithm, backend, seed=seed, out=folder, max_steps=steps, evaluation_episodes=20,
             dormant_threshold=10**6, stuck_after=10**6, **starts[start], **off,
         )  # fmt: skip
         tuner = SPSAOptimizer() if mode == "on" else NoTuning()
@@ -64,7 +66,7 @@ def table(out, tasks, seeds):
     print(f"{'task':12s} {'start':18s} {'n':>2s} {'final off':>10s} {'final on':>10s} {'difference [95 %]':>26s} "
           f"{'area, difference [95 %]':>26s}")  # fmt: skip
     for task in tasks:
-        for start in TASKS[task][3]:
+        for start in TASKS[task][-1]:
             pairs = [[read(out, task, start, mode, seed) for mode in ("off", "on")] for seed in range(seeds)]
             pairs = [pair for pair in pairs if all(pair)]
             if pairs:
@@ -92,7 +94,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--cells", default="cartpole,lunarlander,pendulum")
+    parser.add_argument("--cells", default="cartpole,lunarlander,dqn,pendulum")
     parser.add_argument("--starts", default="", help="default: all of the task")
     parser.add_argument("--budget-minutes", type=float, default=30.0)
     parser.add_argument("--one", nargs=4, metavar=("TASK", "START", "MODE", "SEED"))
@@ -105,7 +107,7 @@ def main():
     tasks, until = arguments.cells.split(","), time.monotonic() + 60 * arguments.budget_minutes
     for seed in range(arguments.seeds):
         for task in tasks:
-            for start in arguments.starts.split(",") if arguments.starts else TASKS[task][3]:
+            for start in arguments.starts.split(",") if arguments.starts else TASKS[task][-1]:
                 for mode in ("off", "on"):
                     if not path_of(arguments.out, task, start, mode, seed).exists() and time.monotonic() < until:
                         subprocess.run([sys.executable, __file__, str(arguments.out),

@@ -34,7 +34,7 @@ from tensor_optix.core.run_files import RunFiles
 from tensor_optix.core.types import HyperparamSet, LoopState, PolicySnapshot, RunResult
 from tensor_optix.errors import ConfigError
 from tensor_optix.factory_mode import AgentFactory, Factories, PipelineFactory, Search, SearchStopped
-from tensor_optix.optimizers.spsa_optimizer import SPSAOptimizer
+from tensor_optix.optimizers.default import default_tuner
 from tensor_optix.population.agent import PopulationAgent
 from tensor_optix.population.settings import Population, as_population
 from tensor_optix.storage import FileSystem, RunDirectory, new_run_id
@@ -55,7 +55,8 @@ class RLOptimizer:
         worst take over from the best now and then. A window of the loop is then an interval of all of them.
     pipeline: where experience comes from; the agent is attached to it.
     evaluator: scores policies (default: mean return of finished env episodes).
-    optimizer: tunes hyperparameters while training goes on (default: SPSAOptimizer; NoTuning() leaves them alone).
+    optimizer: tunes hyperparameters while training goes on (default: SPSAOptimizer; for agents that learn from a
+        replay NoTuning(), which leaves them alone, because there probes cost more than they bring).
     val_pipeline: held-out data: the agent acts there and never learns; what policies are chosen by from then on.
     checkpoint_score_fn: (agent) -> score; policies are chosen by it instead of by any score of the loop's own.
     callbacks: LoopCallback objects; more with ``add_callback``. tolerate_callback_errors: log and count their errors
@@ -184,7 +185,7 @@ class RLOptimizer:
         config, self._wanted = wanted.adapted_to(adopted), wanted
         if val_pipeline is not None and config.val_episodes == 0:
             raise ConfigError("val_episodes=0 leaves a val_pipeline nothing to do: leave the pipeline out")
-        evaluator, tuner = evaluator or ReturnEvaluator(), optimizer or SPSAOptimizer()
+        evaluator, tuner = evaluator or ReturnEvaluator(), optimizer or default_tuner(adopted)
         rule = rule_for(config, is_patient=wanted.chooses_patience, cools_down=can_be_cooled(adopted))
         pipeline.set_agent(adopted)
         _warn_of_small_windows(adopted, pipeline)

@@ -105,6 +105,8 @@ def _populated(build: Build) -> str:
 
 def _tuned(build: Build, chosen: Mapping[str, Any]) -> str:
     """Who changes which hyperparameters while it trains."""
+    if "replay_capacity" in build.space:
+        return "none: with a replay, scores answer too late to tell what a change did"
     owned = controlled(chosen, is_discrete=build.is_discrete)
     tuned = ", ".join(name for name in build.space.tuner_bounds if name not in owned)
     followed = "the learning rate follows the KL divergence; " if "learning_rate" in owned else ""

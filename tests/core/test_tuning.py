@@ -125,6 +125,11 @@ def test_in_a_cool_down_experiments_are_taken_back_and_nobody_is_asked(tmp_path)
     assert rates[cooling[-1]] < rates[cooling[0]]
 
 
+def test_an_agent_with_a_replay_is_left_alone_by_default(tmp_path, monkeypatch):
+    monkeypatch.setattr(ScriptedAgent, "is_on_policy", False)
+    assert isinstance(made(tmp_path, [1], None)[0]._parts.tuner, NoTuning)
+
+
 def test_spsa_tunes_by_default_and_no_tuning_switches_it_off(tmp_path):
     assert isinstance(made(tmp_path, [1], None)[0]._parts.tuner, SPSAOptimizer)
     script = [float(v) for v in 10 * NOISE[:300]]
