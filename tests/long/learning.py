@@ -156,6 +156,7 @@ def trained(cell: Cell) -> Result:
         optimizer.run()
     outcome = optimizer.result
     assert outcome is not None
+    assert outcome.reason.name not in ("TERMINATED", "INTERRUPTED"), "somebody ended the run"
     assert outcome.final is not None, "the run has no score on fresh episodes"
     random, score = random_score(setting.env_id), outcome.final.mean
     share = (score - random) / (setting.published - random)
